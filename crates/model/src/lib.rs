@@ -1,0 +1,18 @@
+//! The values everything in Farol speaks: labels, samples, snapshots, records.
+//!
+//! Nothing here does I/O, reads a clock or knows a file format. A stage that handles these
+//! values never needs to know the name of a metric: samples describe themselves.
+
+mod describe;
+mod labels;
+mod record;
+mod snapshot;
+mod text;
+mod time;
+
+pub use describe::{Description, Kind, Metric};
+pub use labels::Labels;
+pub use record::{Event, Position, Record, Stream};
+pub use snapshot::{Collected, Current, Lane, Outcome, Sample, Snapshot, State, Verdict, Writer};
+pub use text::Text;
+pub use time::Timestamp;

@@ -1,1 +1,21 @@
+//! From this machine to samples: one file per collector, one row per collector.
+//!
+//! The machine is an argument ([`Host`]): a folder of files is a machine. No collector reads a
+//! clock, starts a program, or reports its own health; the [`Runner`] does the timing, catches
+//! panics, and sets aside what hangs.
 
+mod host;
+#[cfg(target_os = "linux")]
+mod linux;
+pub mod own;
+pub mod probe;
+pub mod process;
+mod registry;
+mod runner;
+mod scrape;
+pub mod summary;
+
+pub use host::{Host, HotFile, Tree};
+pub use registry::{COLLECTORS, Collector, Entry, Options, OptionsError, collector_of, describe};
+pub use runner::{Runner, Tick};
+pub use scrape::{CollectError, Scrape};

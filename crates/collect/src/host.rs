@@ -1,0 +1,188 @@
+//! The machine as an argument, and the readers for its files.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use crate::CollectError;
+
+/// Where the machine's trees are: `/proc` and `/sys` of this host, of the host around a
+/// container, or a folder of recorded files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    pub proc: PathBuf,
+    pub sys: PathBuf,
+    /// The host's `/`; mount points are looked up below it.
+    pub root: PathBuf,
+    pub run: PathBuf,
+}
+
+impl Host {
+    /// The machine this process runs on.
+    pub fn local() -> Host {
+        Host { proc: "/proc".into(), sys: "/sys".into(), root: "/".into(), run: "/run".into() }
+    }
+
+    /// A recorded machine: `<folder>/{proc,sys,root,run}`.
+    pub fn recorded(folder: &Path) -> Host {
+        Host {
+            proc: folder.join("proc"),
+            sys: folder.join("sys"),
+            root: folder.join("root"),
+            run: folder.join("run"),
+        }
+    }
+
+    pub fn tree(&self, tree: Tree) -> &Path {
+        match tree {
+            Tree::Proc => &self.proc,
+            Tree::Sys => &self.sys,
+        }
+    }
+
+    /// The name the machine calls itself, if it says one.
+    pub fn name(&self) -> Option<String> {
+        let name = read_small(&self.proc.join("sys/kernel/hostname")).ok()?;
+        (!name.is_empty()).then_some(name)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tree {
+    Proc,
+    Sys,
+}
+
+/// A file read at every tick: the descriptor is kept where the kernel makes the content anew at
+/// each read (procfs, sysfs), and the buffer is reused.
+#[derive(Debug)]
+pub struct HotFile {
+    tree: Tree,
+    relative: PathBuf,
+    kept: Option<File>,
+    buffer: Vec<u8>,
+}
+
+impl HotFile {
+    pub fn new(tree: Tree, relative: impl Into<PathBuf>) -> HotFile {
+        HotFile { tree, relative: relative.into(), kept: None, buffer: Vec::new() }
+    }
+
+    /// The whole content. A file that is not there is *absent*; anything else *failed*.
+    pub fn read(&mut self, host: &Host) -> Result<&[u8], CollectError> {
+        let kept = self.kept.take();
+        if let Some(file) = kept
+            && read_from_start(&file, &mut self.buffer).is_ok()
+        {
+            self.kept = Some(file);
+            return Ok(&self.buffer);
+        }
+        // Never read yet, or the source went away and perhaps came back.
+        let path = host.tree(self.tree).join(&self.relative);
+        let file = open(&path).map_err(|error| CollectError::reading(&path, &error))?;
+        read_from_start(&file, &mut self.buffer)
+            .map_err(|error| CollectError::reading(&path, &error))?;
+        if is_made_anew_by_the_kernel(&file) {
+            self.kept = Some(file);
+        }
+        Ok(&self.buffer)
+    }
+
+    pub fn read_str(&mut self, host: &Host) -> Result<&str, CollectError> {
+        let path = host.tree(self.tree).join(&self.relative);
+        let bytes = self.read(host)?;
+        std::str::from_utf8(bytes)
+            .map_err(|_| CollectError::Failed(format!("{} is not UTF-8", path.display())))
+    }
+}
+
+/// One small file, trimmed: a sysfs attribute, a `/proc/sys` value.
+pub(crate) fn read_small(path: &Path) -> io::Result<String> {
+    let mut buffer = Vec::with_capacity(128);
+    read_from_start(&open(path)?, &mut buffer)?;
+    let text = String::from_utf8_lossy(&buffer);
+    Ok(text.trim_end_matches(['\n', '\0']).trim().to_owned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that opens the host's files")]
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
+    const LEAST: usize = 4096;
+    if buffer.capacity() < LEAST {
+        buffer.reserve_exact(LEAST);
+    }
+    let room = buffer.capacity();
+    buffer.resize(room, 0);
+    let mut length = 0;
+    loop {
+        if length == buffer.len() {
+            buffer.resize(length * 2, 0);
+        }
+        match file.read_at(&mut buffer[length..], length as u64) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                buffer.clear();
+                return Err(error);
+            }
+        }
+    }
+    buffer.truncate(length);
+    Ok(())
+}
+
+fn is_made_anew_by_the_kernel(file: &File) -> bool {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    const SYSFS_MAGIC: i64 = 0x6265_6572;
+    rustix::fs::fstatfs(file)
+        .is_ok_and(|stat| matches!(stat.f_type as i64, PROC_SUPER_MAGIC | SYSFS_MAGIC))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_file_is_read_anew_each_time_and_its_loss_is_absence() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::recorded(folder.path());
+        std::fs::create_dir_all(&host.proc).unwrap();
+        let path = host.proc.join("loadavg");
+        write(&path, "1");
+        let mut file = HotFile::new(Tree::Proc, "loadavg");
+        assert_eq!(file.read(&host).unwrap(), b"1");
+        write(&path, "22");
+        assert_eq!(file.read(&host).unwrap(), b"22");
+        remove(&path);
+        assert!(
+            matches!(file.read(&host), Err(CollectError::Absent(reason)) if reason.contains("loadavg"))
+        );
+    }
+
+    #[test]
+    fn a_file_larger_than_the_buffer_is_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::recorded(folder.path());
+        std::fs::create_dir_all(&host.proc).unwrap();
+        let text = "x".repeat(100_000);
+        write(&host.proc.join("big"), &text);
+        assert_eq!(HotFile::new(Tree::Proc, "big").read_str(&host).unwrap(), text);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
+    fn write(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
+    fn remove(path: &Path) {
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,186 @@
+//! The one list of collectors, and what is known about each metric name.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, LazyLock},
+};
+
+use farol_model::{Description, Lane, Metric};
+use regex::Regex;
+
+use crate::{CollectError, Host, Scrape, linux, own, probe, process, summary};
+
+pub trait Collector: Send {
+    /// Reads the machine and pushes samples. What is pushed before an error is returned counts
+    /// only when the error is none: return `Ok` and name problems for half a result.
+    fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError>;
+}
+
+/// One row per collector.
+#[derive(Debug)]
+pub struct Entry {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// Whether it is on unless configured otherwise.
+    pub on: bool,
+    pub lane: Lane,
+    pub metrics: &'static [Metric],
+    /// Pure: opens nothing.
+    pub build: fn(&Options) -> Result<Box<dyn Collector>, OptionsError>,
+}
+
+/// All collectors, by name.
+pub const COLLECTORS: &[Entry] = linux::COLLECTORS;
+
+/// What collectors can be told. Patterns match anywhere unless anchored, as in node_exporter.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub filesystem_mount_points_exclude: Regex,
+    pub filesystem_types_exclude: Regex,
+    pub diskstats_device_exclude: Regex,
+    /// Excludes nothing when empty.
+    pub netdev_device_exclude: Regex,
+    pub netclass_ignored_devices: Regex,
+    pub vmstat_fields: Regex,
+    pub netstat_fields: Regex,
+    /// Farol's own figures, kept by `app`.
+    pub own: Arc<own::Board>,
+    /// The newest results of the latency probes, kept by `app`'s probe tasks.
+    pub probes: Arc<probe::Board>,
+}
+
+impl Options {
+    pub const FILESYSTEM_MOUNT_POINTS_EXCLUDE: &str =
+        r"^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)";
+    pub const FILESYSTEM_TYPES_EXCLUDE: &str = "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$";
+    pub const DISKSTATS_DEVICE_EXCLUDE: &str =
+        r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$";
+    pub const NOTHING: &str = "^$";
+    pub const VMSTAT_FIELDS: &str = "^(oom_kill|pgpg|pswp|pg.*fault).*";
+    pub const NETSTAT_FIELDS: &str = "^(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(InOctets|OutOctets)|Icmp6?_(InMsgs|OutMsgs)|TcpExt_(Listen.*|Syncookies.*|TCPSynRetrans|TCPTimeouts|TCPOFOQueue|TCPRcvQDrop)|Tcp_(ActiveOpens|InSegs|OutSegs|OutRsts|PassiveOpens|RetransSegs|CurrEstab)|Udp6?_(InDatagrams|OutDatagrams|NoPorts|RcvbufErrors|SndbufErrors))$";
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let pattern = |text| Regex::new(text).expect("the default patterns are valid");
+        Options {
+            filesystem_mount_points_exclude: pattern(Options::FILESYSTEM_MOUNT_POINTS_EXCLUDE),
+            filesystem_types_exclude: pattern(Options::FILESYSTEM_TYPES_EXCLUDE),
+            diskstats_device_exclude: pattern(Options::DISKSTATS_DEVICE_EXCLUDE),
+            netdev_device_exclude: pattern(Options::NOTHING),
+            netclass_ignored_devices: pattern(Options::NOTHING),
+            vmstat_fields: pattern(Options::VMSTAT_FIELDS),
+            netstat_fields: pattern(Options::NETSTAT_FIELDS),
+            own: Arc::default(),
+            probes: Arc::default(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionsError(pub String);
+
+impl fmt::Display for OptionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OptionsError {}
+
+/// Help, type and unit of a metric name, and which collector yields it.
+pub fn describe(name: &str) -> Option<Description> {
+    let (collector, metric, matched) = look_up(name)?;
+    let help = metric.help.replacen('*', matched, 1);
+    Some(Description { collector, kind: metric.kind, unit: metric.unit, help })
+}
+
+/// The collector that yields a metric name, for `collect[]` and `exclude[]`.
+pub fn collector_of(name: &str) -> Option<&'static str> {
+    look_up(name).map(|(collector, _, _)| collector)
+}
+
+struct Registry {
+    exact: HashMap<&'static str, (&'static str, &'static Metric)>,
+    /// Rows with a `*`: prefix, suffix, collector, row.
+    coined: Vec<(&'static str, &'static str, &'static str, &'static Metric)>,
+}
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
+    let mut registry = Registry { exact: HashMap::new(), coined: Vec::new() };
+    for (collector, metrics) in tables() {
+        for metric in metrics {
+            match metric.name.split_once('*') {
+                Some((prefix, suffix)) => {
+                    registry.coined.push((prefix, suffix, collector, metric));
+                }
+                None => {
+                    registry.exact.insert(metric.name, (collector, metric));
+                }
+            }
+        }
+    }
+    registry
+});
+
+/// Every table of metrics there is, with the name of what yields it.
+pub(crate) fn tables() -> impl Iterator<Item = (&'static str, &'static [Metric])> {
+    let collectors = COLLECTORS.iter().map(|entry| (entry.name, entry.metrics));
+    collectors.chain([
+        ("scrape", crate::runner::METRICS),
+        ("summary", summary::metrics()),
+        ("process", process::METRICS),
+    ])
+}
+
+fn look_up(name: &str) -> Option<(&'static str, &'static Metric, &str)> {
+    if let Some((collector, metric)) = REGISTRY.exact.get(name) {
+        return Some((collector, metric, ""));
+    }
+    REGISTRY.coined.iter().find_map(|(prefix, suffix, collector, metric)| {
+        let matched = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
+        Some((*collector, *metric, matched))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_metric_stands_in_one_table_only() {
+        let mut seen = HashSet::new();
+        for (collector, metrics) in tables() {
+            for metric in metrics {
+                assert!(seen.insert(metric.name), "{} again in {collector}", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    fn collectors_stand_in_order_of_their_names() {
+        assert!(COLLECTORS.is_sorted_by_key(|entry| entry.name));
+    }
+
+    #[test]
+    fn a_counter_ends_in_total_and_units_are_base_units() {
+        for (_, metrics) in tables() {
+            for metric in metrics {
+                assert!(!metric.help.is_empty(), "{} has no help", metric.name);
+                assert!(
+                    [
+                        "", "seconds", "bytes", "ratio", "celsius", "hertz", "volts", "amperes",
+                        "joules", "watts", "percent", "bits"
+                    ]
+                    .contains(&metric.unit),
+                    "{}: unit {:?}",
+                    metric.name,
+                    metric.unit
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The configuration as the program uses it: every value parsed, checked and of its own type.
+//!
+//! The user's shape (one key, one text) is in `settings`; nothing here knows a key's name.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use farol_collect::{COLLECTORS, Entry, Host};
+use farol_model::{Stream, Text};
+use regex::Regex;
+
+/// Everything Farol can be told. Two configurations compare equal exactly when a reload from one
+/// to the other changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Of the fast lane.
+    pub interval: Duration,
+    /// Of the slow lane; never shorter than `interval`.
+    pub slow_interval: Duration,
+    /// How long one collector may take before it is set aside.
+    pub collector_timeout: Duration,
+    /// Empty: nothing is listened on.
+    pub listen: Vec<SocketAddr>,
+    pub data: PathBuf,
+    /// Where the journal and Farol's own log are.
+    pub logs: PathBuf,
+    /// The group that may read the journal, if not the process' own.
+    pub group: Option<Group>,
+    pub host_name: Text,
+    /// The machine looked at.
+    pub host: Host,
+    pub labels: Labels,
+    pub web: Web,
+    pub journal: Journal,
+    pub collectors: Collectors,
+    pub probes: Probes,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    Id(u32),
+    Name(String),
+}
+
+/// The labels a scrape would add to the host's own series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    pub job: Text,
+    pub instance: Text,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// Starts with `/`.
+    pub telemetry_path: String,
+    /// Names, in lower case, that a request's `Host` may carry besides the obvious ones.
+    pub allowed_hosts: Vec<String>,
+    pub max_connections: usize,
+    /// Scrapes answered at the same time.
+    pub max_requests: usize,
+    pub header_timeout: Duration,
+    pub request_timeout: Duration,
+    pub body_limit: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    pub segment_size: u64,
+    pub sync_interval: Duration,
+    pub full_line_interval: Duration,
+    pub reserve: u64,
+    pub compress: bool,
+    pub metrics: Retention,
+    pub events: Retention,
+    pub logs: Retention,
+    pub received: Retention,
+}
+
+impl Journal {
+    pub const fn retention(&self, stream: Stream) -> Retention {
+        match stream {
+            Stream::Metrics => self.metrics,
+            Stream::Events => self.events,
+            Stream::Logs => self.logs,
+            Stream::Received => self.received,
+        }
+    }
+}
+
+/// What is older or beyond the size is removed, the oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub age: Duration,
+    pub size: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Collectors {
+    /// Names of `farol_collect::COLLECTORS` that are on, in that order.
+    pub on: Vec<&'static str>,
+    pub filesystem_mount_points_exclude: Pattern,
+    pub filesystem_types_exclude: Pattern,
+    pub diskstats_device_exclude: Pattern,
+    pub netdev_device_exclude: Pattern,
+    pub netclass_ignored_devices: Pattern,
+    pub vmstat_fields: Pattern,
+    pub netstat_fields: Pattern,
+}
+
+impl Collectors {
+    pub fn is_on(&self, name: &str) -> bool {
+        self.on.contains(&name)
+    }
+
+    /// The rows of those that are on, as the runner wants them.
+    pub fn entries(&self) -> Vec<&'static Entry> {
+        COLLECTORS.iter().filter(|entry| self.is_on(entry.name)).collect()
+    }
+}
+
+/// A compiled pattern; equal when its text is.
+#[derive(Clone, Debug)]
+pub struct Pattern(pub Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// Their targets are `Gateway` or `Host`.
+    pub icmp: Vec<Probe>,
+    /// Their targets are `Port`.
+    pub tcp: Vec<Probe>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub target: Target,
+    pub interval: Duration,
+    /// Never longer than `interval`.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The default gateway, whichever it is when the probe runs.
+    Gateway,
+    /// A name or an address.
+    Host(String),
+    /// A name or an address (without brackets), and a TCP port.
+    Port(String, u16),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub level: Level,
+    pub format: Format,
+    /// Whether Farol's own log is also kept in a file below `logs`.
+    pub file: bool,
+    pub max_size: u64,
+    /// How many full log files are kept besides the one being written.
+    pub keep: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Human on a terminal, JSON elsewhere.
+    Auto,
+    Human,
+    Json,
+}

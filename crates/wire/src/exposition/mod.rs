@@ -1,0 +1,28 @@
+//! The text that Prometheus scrapes: text format 0.0.4 and OpenMetrics 1.0.0.
+
+mod encode;
+mod parse;
+
+pub use encode::{encode, end};
+pub use parse::{Family, FamilyKind, Limits, ParseError, Parsed, Scraped, parse};
+
+/// Which of the two dialects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    pub const ALL: [Format; 2] = [Format::Text, Format::OpenMetrics];
+
+    /// The `Content-Type` as Prometheus expects it.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}

@@ -1,1 +1,12 @@
+//! Everything that is answered over HTTP.
+//!
+//! This crate reads no clock, no configuration and no journal: what it answers from, and what it
+//! is told to allow, comes in with a [`Site`]. It changes nothing itself; what a request asks to
+//! be changed leaves as a [`Command`].
 
+mod answer;
+mod server;
+mod site;
+
+pub use server::serve;
+pub use site::{About, Command, Settings, Site};

@@ -1,0 +1,154 @@
+//! Connections: accepted by our own loop, so that each has a bound.
+//!
+//! At most `max_connections` are served; one more is told so with a 503 and closed. A head must
+//! come within its time and size, hyper sees to both. At the end the listeners close first, then
+//! requests in flight may finish, for at most the request's own deadline.
+
+use std::{
+    future::Future,
+    io,
+    net::IpAddr,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+use crate::{answer::Answerer, site::Site};
+
+/// Hyper answers 431 when a request's head is larger.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+/// How many connections beyond the limit are told so at once; further ones are just closed.
+const MAX_REFUSALS: usize = 16;
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
+/// When accepting fails (no file descriptors left), trying again at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until `stop`, then lets requests in flight finish.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    site: Site,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let patience = site.settings.request_timeout;
+    let (stopping, is_stopping) = watch::channel(false);
+    let server = Arc::new(Server {
+        connections: Arc::new(Semaphore::new(site.settings.max_connections)),
+        refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
+        header_timeout: site.settings.header_timeout,
+        answerer: Answerer::new(site),
+        is_stopping,
+    });
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept_until_stopped(Arc::clone(&server), listener));
+    }
+    stop.await;
+    stopping.send_replace(true);
+    // Each task ends with its last connection; dropping the set ends those that take too long.
+    let finished = async { while accepting.join_next().await.is_some() {} };
+    if timeout(patience, finished).await.is_err() {
+        tracing::warn!("some requests did not finish within {patience:?} and were cut off");
+    }
+    Ok(())
+}
+
+struct Server {
+    answerer: Arc<Answerer>,
+    connections: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    header_timeout: Duration,
+    is_stopping: watch::Receiver<bool>,
+}
+
+async fn accept_until_stopped(server: Arc<Server>, listener: TcpListener) {
+    let mut tasks = JoinSet::new();
+    let mut is_stopping = server.is_stopping.clone();
+    loop {
+        tokio::select! {
+            () = until_stopping(&mut is_stopping) => break,
+            Some(_) = tasks.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => admit(&server, stream, &mut tasks),
+                Err(error) => {
+                    tracing::warn!("could not accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while tasks.join_next().await.is_some() {}
+}
+
+fn admit(server: &Arc<Server>, stream: TcpStream, tasks: &mut JoinSet<()>) {
+    if let Ok(permit) = Arc::clone(&server.connections).try_acquire_owned() {
+        tasks.spawn(connection(Arc::clone(server), stream, permit));
+        return;
+    }
+    server.answerer.counts.refused_connections.fetch_add(1, Ordering::Relaxed);
+    if let Ok(permit) = Arc::clone(&server.refusals).try_acquire_owned() {
+        tasks.spawn(refuse(stream, permit));
+    }
+}
+
+async fn connection(server: Arc<Server>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    // Answers are written whole; without this the last packet waits for an acknowledgement.
+    stream.set_nodelay(true).ok();
+    let Ok(local) = stream.local_addr() else { return };
+    let local: IpAddr = local.ip().to_canonical();
+    let answerer = Arc::clone(&server.answerer);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let answerer = Arc::clone(&answerer);
+        async move { Ok::<_, std::convert::Infallible>(answerer.answer(request, local).await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(server.header_timeout)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let mut is_stopping = server.is_stopping.clone();
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = until_stopping(&mut is_stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection ended early: {error}");
+    }
+}
+
+async fn until_stopping(is_stopping: &mut watch::Receiver<bool>) {
+    // An error means that the server itself is gone: stop all the same.
+    is_stopping.wait_for(|stopping| *stopping).await.ok();
+}
+
+/// Tells a client that there are too many, so that it sees a status and not a reset.
+async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
+    let tell = async {
+        stream.write_all(ANSWER).await?;
+        stream.shutdown().await?;
+        // Closing with the request unread would reset the connection and lose the answer.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // A client that does not listen is none of our concern.
+    timeout(REFUSAL_PATIENCE, tell).await.ok();
+}

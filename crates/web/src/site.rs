@@ -1,0 +1,83 @@
+//! What a server answers from: all of its inputs.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use farol_model::{Current, Timestamp};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// The inputs of a server. Cheap to clone.
+#[derive(Clone)]
+pub struct Site {
+    /// What is true now; published whole by its owner after every change.
+    pub current: watch::Receiver<Arc<Current>>,
+    /// False while the journal is being replayed.
+    pub ready: watch::Receiver<bool>,
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Where what is asked for goes. Bounded by whoever receives.
+    pub commands: mpsc::Sender<Command>,
+    pub about: About,
+    pub settings: Arc<Settings>,
+}
+
+/// Something a request asks the program to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Read the configuration again; an error is a text for the person who asked.
+    Reload { reply: oneshot::Sender<Result<(), String>> },
+}
+
+/// Which program answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    pub version: &'static str,
+    pub revision: &'static str,
+    /// The subcommand: `run` or `serve`.
+    pub command: &'static str,
+    pub started: Timestamp,
+}
+
+/// What is allowed, and how much of it at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub telemetry_path: String,
+    /// Names or addresses (without a port) that a `Host` header may carry besides loopback and the
+    /// address that was connected to. `*` allows all.
+    pub allowed_hosts: Vec<String>,
+    /// Beyond it a connection is answered 503 and closed.
+    pub max_connections: usize,
+    /// Scrapes answered at once; beyond it 503. 0 means no limit, as in node_exporter.
+    pub max_requests: usize,
+    /// How long a client may take to send a request's head, and how long an idle connection lives.
+    pub header_timeout: Duration,
+    /// How long a request may take once its head is read; also how long requests in flight are
+    /// waited for at the end.
+    pub request_timeout: Duration,
+    /// Bytes.
+    pub body_limit: usize,
+    /// When set, all that would change something is refused with 403 and this text.
+    pub read_only: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            telemetry_path: "/metrics".into(),
+            allowed_hosts: Vec::new(),
+            max_connections: 128,
+            max_requests: 40,
+            header_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(10),
+            body_limit: 64 * 1024,
+            read_only: None,
+        }
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("about", &self.about)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,115 @@
+//! `uname`: which kernel runs on which machine. Sources: `/proc/sys/kernel/{ostype,osrelease,
+//! version,hostname,domainname}` (kernel/utsname_sysctl.c) and `arch` (kernel/sysctl.c, since
+//! Linux 6.1), so that a folder is a machine.
+
+use std::path::Path;
+
+use farol_model::{Lane, Metric};
+
+use crate::{
+    CollectError, Collector, Entry, Host, Options, OptionsError, Scrape, host::open,
+    host::read_small,
+};
+
+const INFO: &str = "node_uname_info";
+
+pub(crate) const ENTRY: Entry = Entry {
+    name: "uname",
+    about: "kernel, machine type and names of the host",
+    on: true,
+    lane: Lane::Slow,
+    metrics: &[Metric::gauge(
+        INFO,
+        "",
+        "Labeled system information as provided by the uname system call.",
+    )],
+    build,
+};
+
+/// A label and its file.
+const LABELS: [(&str, &str); 5] = [
+    ("sysname", "ostype"),
+    ("release", "osrelease"),
+    ("version", "version"),
+    ("nodename", "hostname"),
+    ("domainname", "domainname"),
+];
+
+fn build(_options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
+    Ok(Box::new(Uname))
+}
+
+struct Uname;
+
+impl Collector for Uname {
+    fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
+        let folder = host.proc.join("sys/kernel");
+        let mut values = Vec::with_capacity(LABELS.len() + 1);
+        for (label, file) in LABELS {
+            let path = folder.join(file);
+            let value = read_small(&path).map_err(|error| CollectError::reading(&path, &error))?;
+            values.push((label, value));
+        }
+        if let Some(machine) = machine(host, &folder) {
+            values.push(("machine", machine));
+        }
+        let labels: Vec<_> = values.iter().map(|(label, value)| (*label, value.as_str())).collect();
+        out.push(INFO, &labels, 1.0);
+        Ok(())
+    }
+}
+
+/// Kernels before 6.1 tell it by the system call only, which speaks of the machine we run on: it
+/// is asked when the files are that machine's.
+fn machine(host: &Host, folder: &Path) -> Option<String> {
+    if let Ok(arch) = read_small(&folder.join("arch")) {
+        return Some(arch);
+    }
+    is_procfs(&host.proc).then(|| rustix::system::uname().machine().to_string_lossy().into_owned())
+}
+
+fn is_procfs(folder: &Path) -> bool {
+    // The field's type differs between C libraries; the magic number fits any.
+    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+    open(folder)
+        .ok()
+        .and_then(|folder| rustix::fs::fstatfs(folder).ok())
+        .is_some_and(|stat| stat.f_type as u32 == PROC_SUPER_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_a_machine_and_its_type_is_never_guessed_from_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::recorded(folder.path());
+        let kernel = host.proc.join("sys/kernel");
+        std::fs::create_dir_all(&kernel).unwrap();
+        for (label, file) in LABELS {
+            write(&kernel.join(file), &format!("the {label}\n"));
+        }
+        let mut out = Scrape::new();
+        Uname.collect(&host, &mut out).unwrap();
+        let labels = &out.samples()[0].labels;
+        assert_eq!(labels.get("nodename"), Some("the nodename"));
+        assert_eq!(labels.get("machine"), None);
+
+        write(&kernel.join("arch"), "riscv64\n");
+        let mut out = Scrape::new();
+        Uname.collect(&host, &mut out).unwrap();
+        assert_eq!(out.samples()[0].labels.get("machine"), Some("riscv64"));
+    }
+
+    #[test]
+    fn this_machine_has_a_type() {
+        let host = Host::local();
+        assert!(machine(&host, Path::new("/nonexistent")).is_some());
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
+    fn write(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+    }
+}

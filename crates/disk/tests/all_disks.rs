@@ -1,5 +1,7 @@
 //! What every disk promises, asked of all three; and what the crashing one may take away.
 
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
+
 use std::{io, path::Path, sync::Arc};
 
 use farol_disk::{

@@ -1,0 +1,388 @@
+//! `diskstats`: reads, writes, discards and flushes of each block device. Source:
+//! `/proc/diskstats` (block/genhd.c, Documentation/admin-guide/iostats.rst), and udev's data
+//! base for what the device is called.
+
+use std::collections::HashMap;
+
+use farol_model::{Lane, Metric};
+use regex::Regex;
+
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree, host,
+};
+
+const INFO: Metric = Metric::gauge("node_disk_info", "", "Info of /sys/block/<block_device>.");
+
+/// What one unit of a column is.
+#[derive(Clone, Copy)]
+enum Unit {
+    Count,
+    /// Always 512 bytes, whatever the device's own sectors are.
+    Sector,
+    Millisecond,
+}
+
+use Unit::{Count, Millisecond, Sector};
+
+impl Unit {
+    fn scale(self, value: u64) -> f64 {
+        match self {
+            Count => value as f64,
+            Sector => value as f64 * 512.0,
+            // Dividing gives the nearest number, multiplying by 0.001 often its neighbour, which
+            // takes 17 digits to write.
+            Millisecond => value as f64 / 1000.0,
+        }
+    }
+}
+
+/// The columns after the device's name, in the kernel's order: old kernels have only the first 11,
+/// or the first 15.
+const COLUMNS: [(Metric, Unit); 17] = [
+    (
+        Metric::counter(
+            "node_disk_reads_completed_total",
+            "",
+            "The total number of reads completed successfully.",
+        ),
+        Count,
+    ),
+    (
+        Metric::counter("node_disk_reads_merged_total", "", "The total number of reads merged."),
+        Count,
+    ),
+    (
+        Metric::counter(
+            "node_disk_read_bytes_total",
+            "bytes",
+            "The total number of bytes read successfully.",
+        ),
+        Sector,
+    ),
+    (
+        Metric::counter(
+            "node_disk_read_time_seconds_total",
+            "seconds",
+            "The total number of seconds spent by all reads.",
+        ),
+        Millisecond,
+    ),
+    (
+        Metric::counter(
+            "node_disk_writes_completed_total",
+            "",
+            "The total number of writes completed successfully.",
+        ),
+        Count,
+    ),
+    (Metric::counter("node_disk_writes_merged_total", "", "The number of writes merged."), Count),
+    (
+        Metric::counter(
+            "node_disk_written_bytes_total",
+            "bytes",
+            "The total number of bytes written successfully.",
+        ),
+        Sector,
+    ),
+    (
+        Metric::counter(
+            "node_disk_write_time_seconds_total",
+            "seconds",
+            "This is the total number of seconds spent by all writes.",
+        ),
+        Millisecond,
+    ),
+    (Metric::gauge("node_disk_io_now", "", "The number of I/Os currently in progress."), Count),
+    (
+        Metric::counter(
+            "node_disk_io_time_seconds_total",
+            "seconds",
+            "Total seconds spent doing I/Os.",
+        ),
+        Millisecond,
+    ),
+    (
+        Metric::counter(
+            "node_disk_io_time_weighted_seconds_total",
+            "seconds",
+            "The weighted # of seconds spent doing I/Os.",
+        ),
+        Millisecond,
+    ),
+    (
+        Metric::counter(
+            "node_disk_discards_completed_total",
+            "",
+            "The total number of discards completed successfully.",
+        ),
+        Count,
+    ),
+    (
+        Metric::counter(
+            "node_disk_discards_merged_total",
+            "",
+            "The total number of discards merged.",
+        ),
+        Count,
+    ),
+    (
+        Metric::counter(
+            "node_disk_discarded_sectors_total",
+            "",
+            "The total number of sectors discarded successfully.",
+        ),
+        Count,
+    ),
+    (
+        Metric::counter(
+            "node_disk_discard_time_seconds_total",
+            "seconds",
+            "This is the total number of seconds spent by all discards.",
+        ),
+        Millisecond,
+    ),
+    (
+        Metric::counter(
+            "node_disk_flush_requests_total",
+            "",
+            "The total number of flush requests completed successfully",
+        ),
+        Count,
+    ),
+    (
+        Metric::counter(
+            "node_disk_flush_requests_time_seconds_total",
+            "seconds",
+            "This is the total number of seconds spent by all flush requests.",
+        ),
+        Millisecond,
+    ),
+];
+
+const METRICS: [Metric; COLUMNS.len() + 1] = {
+    let mut metrics = [INFO; COLUMNS.len() + 1];
+    let mut column = 0;
+    while column < COLUMNS.len() {
+        metrics[column] = COLUMNS[column].0;
+        column += 1;
+    }
+    metrics
+};
+
+pub(crate) const ENTRY: Entry = Entry {
+    name: "diskstats",
+    about: "reads, writes, discards and flushes of each block device",
+    on: true,
+    lane: Lane::Fast,
+    metrics: &METRICS,
+    build,
+};
+
+fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
+    Ok(Box::new(Diskstats {
+        file: HotFile::new(Tree::Proc, "diskstats"),
+        exclude: options.diskstats_device_exclude.clone(),
+        devices: HashMap::new(),
+        ticks: 0,
+    }))
+}
+
+struct Diskstats {
+    file: HotFile,
+    exclude: Regex,
+    /// What is remembered of each name seen, so that the pattern runs once per device.
+    devices: HashMap<String, Device>,
+    ticks: u64,
+}
+
+enum Device {
+    Excluded,
+    Watched(Info),
+}
+
+/// The labels of `node_disk_info`: they change only with the device, its number says when.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Info {
+    major: String,
+    minor: String,
+    path: String,
+    wwn: String,
+    model: String,
+    serial: String,
+    revision: String,
+    rotational: String,
+}
+
+/// Beyond this many names the memory is let go and filled anew: names come and go with
+/// hot-plugged devices, never by the thousand.
+const MOST_DEVICES: usize = 1024;
+
+/// udev fills in its data base a moment after the kernel announces a device, so what is
+/// remembered is looked up again now and then (once a minute in a lane of 1 s).
+const TICKS_BETWEEN_LOOK_UPS: u64 = 60;
+
+impl Collector for Diskstats {
+    fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
+        self.ticks += 1;
+        if self.devices.len() > MOST_DEVICES || self.ticks.is_multiple_of(TICKS_BETWEEN_LOOK_UPS) {
+            self.devices.clear();
+        }
+        for line in self.file.read_str(host)?.lines() {
+            let Some(line) = Line::parse(line)? else { continue };
+            let device = match self.devices.get(line.device) {
+                Some(known) if known.is_still(&line) => known,
+                _ => {
+                    let seen = Device::look_up(host, &self.exclude, &line);
+                    self.devices.entry(line.device.to_owned()).insert_entry(seen).into_mut()
+                }
+            };
+            if let Device::Watched(info) = device {
+                push(out, &line, info);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn push(out: &mut Scrape, line: &Line<'_>, info: &Info) {
+    let device = line.device;
+    out.push(
+        INFO.name,
+        &[
+            ("device", device),
+            ("major", &info.major),
+            ("minor", &info.minor),
+            ("path", &info.path),
+            ("wwn", &info.wwn),
+            ("model", &info.model),
+            ("serial", &info.serial),
+            ("revision", &info.revision),
+            ("rotational", &info.rotational),
+        ],
+        1.0,
+    );
+    for ((metric, unit), value) in COLUMNS.iter().zip(&line.values[..line.columns]) {
+        out.push(metric.name, &[("device", device)], unit.scale(*value));
+    }
+}
+
+impl Device {
+    fn look_up(host: &Host, exclude: &Regex, line: &Line<'_>) -> Device {
+        if exclude.is_match(line.device) {
+            return Device::Excluded;
+        }
+        // udev's data base is below the host's /run, and in a recorded machine too.
+        let udev = host.run.join(format!("udev/data/b{}:{}", line.major, line.minor));
+        let udev = host::read_small(&udev).unwrap_or_default();
+        // A device's name has '!' in sysfs where it has '/' in /proc (cciss!c0d0).
+        let queue = host.sys.join("block").join(line.device.replace('/', "!")).join("queue");
+        Device::Watched(Info {
+            major: line.major.to_owned(),
+            minor: line.minor.to_owned(),
+            rotational: host::read_small(&queue.join("rotational")).unwrap_or_default(),
+            ..Info::from_udev(&udev)
+        })
+    }
+
+    /// A name can come back with another device behind it.
+    fn is_still(&self, line: &Line<'_>) -> bool {
+        match self {
+            Device::Excluded => true,
+            Device::Watched(info) => info.major == line.major && info.minor == line.minor,
+        }
+    }
+}
+
+impl Info {
+    /// udev writes one property a line: `E:ID_MODEL=…`.
+    fn from_udev(text: &str) -> Info {
+        let property = |wanted: &str| {
+            let mut lines =
+                text.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('='));
+            lines.find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
+        };
+        let serial = ["SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"];
+        Info {
+            path: property("ID_PATH").unwrap_or_default(),
+            wwn: property("ID_WWN").unwrap_or_default(),
+            model: property("ID_MODEL").unwrap_or_default(),
+            revision: property("ID_REVISION").unwrap_or_default(),
+            serial: serial.into_iter().find_map(property).unwrap_or_default(),
+            ..Info::default()
+        }
+    }
+}
+
+struct Line<'a> {
+    major: &'a str,
+    minor: &'a str,
+    device: &'a str,
+    values: [u64; COLUMNS.len()],
+    /// How many of the values the kernel gave.
+    columns: usize,
+}
+
+impl Line<'_> {
+    /// `None` for the short lines that kernels before 2.6.25 give for partitions, and for empty ones.
+    fn parse(line: &str) -> Result<Option<Line<'_>>, CollectError> {
+        const LEAST: usize = 11;
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(major), Some(minor), Some(device)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
+            return Ok(None);
+        };
+        let mut parsed = Line { major, minor, device, values: [0; COLUMNS.len()], columns: 0 };
+        for (value, field) in parsed.values.iter_mut().zip(fields) {
+            *value = field.parse().map_err(|_| {
+                CollectError::Failed(format!("diskstats: {device}: not a number: {field:?}"))
+            })?;
+            parsed.columns += 1;
+        }
+        Ok((parsed.columns >= LEAST).then_some(parsed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_gives_as_many_columns_as_the_kernel_does() {
+        let new = " 259       0 nvme0n1 47114 4 4643973 21650 1078320 43950 39451633 1011053 0 222766 1032546 11 12 13 14 15 16";
+        let line = Line::parse(new).unwrap().unwrap();
+        assert_eq!(
+            (line.major, line.minor, line.device, line.columns),
+            ("259", "0", "nvme0n1", 17)
+        );
+        assert_eq!((line.values[0], line.values[16]), (47114, 16));
+        let old = "8 0 sda 1 2 3 4 5 6 7 8 9 10 11";
+        assert_eq!(Line::parse(old).unwrap().unwrap().columns, 11);
+        assert!(Line::parse("8 1 sda1 1 2 3 4").unwrap().is_none());
+        assert!(Line::parse("").unwrap().is_none());
+        assert!(Line::parse("8 0 sda 1 x 3").is_err());
+    }
+
+    #[test]
+    fn sectors_become_bytes_and_milliseconds_seconds() {
+        let mut out = Scrape::new();
+        let line = Line::parse("8 0 sda 1 2 8 1500 5 6 7 8 9 10 11").unwrap().unwrap();
+        push(&mut out, &line, &Info::default());
+        let value =
+            |name: &str| out.samples().iter().find(|sample| sample.name == name).unwrap().value;
+        assert_eq!(value("node_disk_read_bytes_total"), 4096.0);
+        assert_eq!(value("node_disk_read_time_seconds_total"), 1.5);
+        assert_eq!(value("node_disk_io_now"), 9.0);
+        assert_eq!(value("node_disk_info"), 1.0);
+        assert!(out.samples().iter().all(|sample| !sample.name.contains("discard")));
+    }
+
+    #[test]
+    fn udev_names_the_disk_by_the_serial_on_its_label() {
+        let info = Info::from_udev(
+            "S:disk/by-id/x\nE:ID_MODEL=Samsung_SSD\nE:ID_SERIAL=Samsung_SSD_S1\nE:ID_SERIAL_SHORT=S1\nE:ID_PATH=pci-0000:02:00.0-nvme-1\n",
+        );
+        assert_eq!((info.serial.as_str(), info.model.as_str()), ("S1", "Samsung_SSD"));
+        assert_eq!(info.path, "pci-0000:02:00.0-nvme-1");
+    }
+}

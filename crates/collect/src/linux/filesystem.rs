@@ -1,0 +1,642 @@
+//! `filesystem`: size, free space and inodes of each mounted file system. Source: the mount table
+//! `/proc/1/mountinfo` (fs/proc_namespace.c) and statfs(2) on each mount point.
+//!
+//! PID 1's table is the host's, also when this process is in a container that sees the host's
+//! `/proc`; where it cannot be read, this process's own is taken.
+//!
+//! statfs on a dead network mount never returns. So it is asked on a thread of its own: a mount
+//! that does not answer in time is reported as `mountpoint timeout`, its thread is left alone,
+//! and it is not asked again until that thread comes back. All others are served in the same tick.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use farol_model::{Lane, Metric};
+use regex::Regex;
+
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree,
+    runner::start_lap,
+};
+
+const SIZE: &str = "node_filesystem_size_bytes";
+const FREE: &str = "node_filesystem_free_bytes";
+const AVAILABLE: &str = "node_filesystem_avail_bytes";
+const FILES: &str = "node_filesystem_files";
+const FILES_FREE: &str = "node_filesystem_files_free";
+const READ_ONLY: &str = "node_filesystem_readonly";
+const DEVICE_ERROR: &str = "node_filesystem_device_error";
+
+pub(crate) const ENTRY: Entry = Entry {
+    name: "filesystem",
+    about: "size, free space and inodes of each mounted file system",
+    on: true,
+    lane: Lane::Slow,
+    metrics: &[
+        Metric::gauge(SIZE, "bytes", "Filesystem size in bytes."),
+        Metric::gauge(FREE, "bytes", "Filesystem free space in bytes."),
+        Metric::gauge(AVAILABLE, "bytes", "Filesystem space available to non-root users in bytes."),
+        Metric::gauge(FILES, "", "Filesystem total file nodes."),
+        Metric::gauge(FILES_FREE, "", "Filesystem total free file nodes."),
+        Metric::gauge(READ_ONLY, "", "Filesystem read-only status."),
+        Metric::gauge(
+            DEVICE_ERROR,
+            "",
+            "Whether an error occurred while getting statistics for the given device.",
+        ),
+    ],
+    build,
+};
+
+/// How long all mounts of a tick together may keep it waiting (node_exporter's mount timeout).
+const MOUNT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a mount gets at least, when others have used that time up.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How many threads may hang in statfs at once.
+const MOST_STUCK: usize = 8;
+/// Of those, how many are kept for local disks: one dead file server with many mounts must not
+/// cost the sight of `/`.
+const STUCK_KEPT_FOR_LOCAL: usize = 2;
+
+const TIMED_OUT: &str = "mountpoint timeout";
+const NOT_ASKED: &str = "not asked: too many other mounts hang";
+
+fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
+    Ok(Box::new(Filesystem::new(options, Arc::new(statfs), MOUNT_TIMEOUT)))
+}
+
+/// What a file system says of itself, in bytes and inodes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Space {
+    size: f64,
+    free: f64,
+    available: f64,
+    files: f64,
+    files_free: f64,
+}
+
+/// Asks one file system: statfs(2), or what a test puts in its place.
+type Ask = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
+
+fn statfs(path: &Path) -> io::Result<Space> {
+    let stat = rustix::fs::statvfs(path)?;
+    let block = stat.f_frsize as f64;
+    Ok(Space {
+        size: stat.f_blocks as f64 * block,
+        free: stat.f_bfree as f64 * block,
+        available: stat.f_bavail as f64 * block,
+        files: stat.f_files as f64,
+        files_free: stat.f_ffree as f64,
+    })
+}
+
+struct Filesystem {
+    /// In order of preference.
+    tables: [HotFile; 3],
+    exclude_mount_points: Regex,
+    exclude_types: Regex,
+    asker: Asker,
+}
+
+impl Filesystem {
+    fn new(options: &Options, ask: Ask, timeout: Duration) -> Filesystem {
+        let table = |path: &str| HotFile::new(Tree::Proc, path);
+        Filesystem {
+            tables: [table("1/mountinfo"), table("self/mountinfo"), table("mounts")],
+            exclude_mount_points: options.filesystem_mount_points_exclude.clone(),
+            exclude_types: options.filesystem_types_exclude.clone(),
+            asker: Asker { ask, timeout, worker: None, stuck: Vec::new() },
+        }
+    }
+
+    fn mounts(&mut self, host: &Host) -> Result<Vec<Mount>, CollectError> {
+        let mut result = Err(CollectError::Absent("no mount table".into()));
+        for (table, file) in self.tables.iter_mut().enumerate() {
+            const LAST: usize = 2;
+            let parse = if table == LAST { Mount::from_mounts } else { Mount::from_mountinfo };
+            result = file.read(host).map(|bytes| {
+                String::from_utf8_lossy(bytes).lines().filter_map(parse).collect::<Vec<Mount>>()
+            });
+            if result.as_ref().is_ok_and(|mounts| !mounts.is_empty()) {
+                break;
+            }
+        }
+        let mut mounts = below_root(result?, &host.root);
+        mounts = topmost(mounts);
+        mounts.retain(|mount| {
+            !self.exclude_mount_points.is_match(&mount.point)
+                && !self.exclude_types.is_match(&mount.kind)
+        });
+        Ok(mounts)
+    }
+}
+
+impl Collector for Filesystem {
+    fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
+        let mounts = self.mounts(host)?;
+        let answers = self.asker.ask_all(&host.root, &mounts);
+        for (mount, answer) in mounts.iter().zip(answers) {
+            push(out, mount, &answer);
+        }
+        Ok(())
+    }
+}
+
+fn push(out: &mut Scrape, mount: &Mount, answer: &Result<Space, String>) {
+    let error = answer.as_ref().err().map_or("", String::as_str);
+    let labels = [
+        ("device", mount.device.as_str()),
+        ("device_error", error),
+        ("fstype", mount.kind.as_str()),
+        ("mountpoint", mount.point.as_str()),
+    ];
+    out.push(DEVICE_ERROR, &labels, f64::from(u8::from(answer.is_err())));
+    out.push(READ_ONLY, &labels, f64::from(u8::from(mount.read_only)));
+    match answer {
+        Ok(space) => {
+            out.push(SIZE, &labels, space.size);
+            out.push(FREE, &labels, space.free);
+            out.push(AVAILABLE, &labels, space.available);
+            out.push(FILES, &labels, space.files);
+            out.push(FILES_FREE, &labels, space.files_free);
+        }
+        Err(reason) => out.problem(format!("{}: {reason}", mount.point)),
+    }
+}
+
+/// One line of the mount table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mount {
+    /// The mount's number: another one at the same place has another.
+    id: String,
+    device: String,
+    /// As the host sees it, without the prefix of its root.
+    point: String,
+    kind: String,
+    read_only: bool,
+}
+
+impl Mount {
+    /// `36 35 98:0 /root /point rw,noatime shared:1 - ext3 /dev/sda1 rw,errors=continue`
+    fn from_mountinfo(line: &str) -> Option<Mount> {
+        let mut fields = line.split(' ');
+        let id = fields.next()?.to_owned();
+        let point = unescape(fields.nth(3)?);
+        let options = fields.next()?;
+        fields.find(|field| *field == "-")?;
+        let kind = unescape(fields.next()?);
+        let device = unescape(fields.next()?);
+        let super_options = fields.next().unwrap_or_default();
+        let read_only = is_read_only(options) || is_read_only(super_options);
+        Some(Mount { id, device, point, kind, read_only })
+    }
+
+    /// `/dev/sda1 /point ext3 rw,noatime 0 0`
+    fn from_mounts(line: &str) -> Option<Mount> {
+        let mut fields = line.split_ascii_whitespace();
+        let device = unescape(fields.next()?);
+        let point = unescape(fields.next()?);
+        let kind = unescape(fields.next()?);
+        let read_only = is_read_only(fields.next()?);
+        Some(Mount { id: String::new(), device, point, kind, read_only })
+    }
+
+    /// Whether asking it can mean asking another machine or program.
+    fn is_remote(&self) -> bool {
+        const KINDS: [&str; 9] =
+            ["9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3"];
+        KINDS.contains(&self.kind.as_str()) || self.kind.starts_with("fuse")
+    }
+}
+
+fn is_read_only(options: &str) -> bool {
+    options.split(',').any(|option| option == "ro")
+}
+
+/// The kernel writes space, tab, newline, `\` and `#` as three octal digits after a `\`.
+fn unescape(field: &str) -> String {
+    if !field.contains('\\') {
+        return field.to_owned();
+    }
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let octal = (*first == b'\\').then(|| after.first_chunk::<3>().and_then(octal)).flatten();
+        match octal {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn octal(digits: &[u8; 3]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+}
+
+/// The host's mounts, as the host names them. A table that shows the host's root below a folder
+/// (`/host`, `/host/home`) is a container's: what is not below that folder is the container's
+/// own. Any other table is the host's and names its mounts as they are.
+fn below_root(mounts: Vec<Mount>, root: &Path) -> Vec<Mount> {
+    let Some(root) = root.to_str().filter(|root| *root != "/") else { return mounts };
+    let stripped = |mount: &Mount| {
+        let rest = mount.point.strip_prefix(root.trim_end_matches('/'))?;
+        match rest {
+            "" => Some("/".to_owned()),
+            _ => rest.starts_with('/').then(|| rest.to_owned()),
+        }
+    };
+    if !mounts.iter().any(|mount| stripped(mount).is_some()) {
+        return mounts;
+    }
+    mounts
+        .into_iter()
+        .filter_map(|mount| Some(Mount { point: stripped(&mount)?, ..mount }))
+        .collect()
+}
+
+/// Where one file system was mounted over another, only the upper can be asked.
+fn topmost(mounts: Vec<Mount>) -> Vec<Mount> {
+    let mut last = HashMap::new();
+    for (index, mount) in mounts.iter().enumerate() {
+        last.insert(mount.point.clone(), index);
+    }
+    let is_last = |(index, mount): &(usize, Mount)| last.get(&mount.point) == Some(index);
+    mounts.into_iter().enumerate().filter(is_last).map(|(_, mount)| mount).collect()
+}
+
+/// Asks mounts on a thread that can be given up.
+struct Asker {
+    ask: Ask,
+    timeout: Duration,
+    worker: Option<Worker>,
+    stuck: Vec<Stuck>,
+}
+
+/// A mount whose thread has not come back yet.
+struct Stuck {
+    id: String,
+    point: String,
+    is_remote: bool,
+    answers: Receiver<Answer>,
+}
+
+struct Answer {
+    index: usize,
+    result: Result<Space, String>,
+}
+
+impl Asker {
+    /// One answer per mount, in their order.
+    fn ask_all(&mut self, root: &Path, mounts: &[Mount]) -> Vec<Result<Space, String>> {
+        // What its thread sent, or that it is gone, says that the mount answers again.
+        self.stuck.retain(|stuck| matches!(stuck.answers.try_recv(), Err(TryRecvError::Empty)));
+        let mut answers: Vec<Result<Space, String>> = mounts
+            .iter()
+            .map(|mount| Err(if self.is_stuck(mount) { TIMED_OUT } else { NOT_ASKED }.to_owned()))
+            .collect();
+        let began = start_lap();
+        let mut from = 0;
+        while let Some(job) = self.next_job(root, mounts, from) {
+            from = match self.run(job, began, &mut answers) {
+                Ok(()) => mounts.len(),
+                Err(late) => {
+                    self.give_up(&mounts[late]);
+                    answers[late] = Err(TIMED_OUT.to_owned());
+                    late + 1
+                }
+            };
+        }
+        answers
+    }
+
+    fn is_stuck(&self, mount: &Mount) -> bool {
+        self.stuck.iter().any(|stuck| stuck.id == mount.id && stuck.point == mount.point)
+    }
+
+    /// The mounts from `from` on that may be asked.
+    fn next_job(&self, root: &Path, mounts: &[Mount], from: usize) -> Option<Job> {
+        let remote_stuck = self.stuck.iter().filter(|stuck| stuck.is_remote).count();
+        let may_ask = |mount: &Mount| {
+            let room = self.stuck.len() < MOST_STUCK;
+            let room_for_remote = remote_stuck < MOST_STUCK - STUCK_KEPT_FOR_LOCAL;
+            room && (room_for_remote || !mount.is_remote()) && !self.is_stuck(mount)
+        };
+        let paths: Vec<(usize, PathBuf)> = mounts
+            .iter()
+            .enumerate()
+            .skip(from)
+            .filter(|(_, mount)| may_ask(mount))
+            .map(|(index, mount)| (index, root.join(mount.point.trim_start_matches('/'))))
+            .collect();
+        (!paths.is_empty()).then_some(Job { paths })
+    }
+
+    /// Fills in the answers; the mount that does not answer in time is the error.
+    fn run(
+        &mut self,
+        job: Job,
+        began: Instant,
+        answers: &mut [Result<Space, String>],
+    ) -> Result<(), usize> {
+        let expected: Vec<usize> = job.paths.iter().map(|(index, _)| *index).collect();
+        let worker = match self.worker.take().or_else(|| Worker::start(&self.ask)) {
+            Some(worker) => self.worker.insert(worker),
+            None => {
+                no_thread(&expected, answers);
+                return Ok(());
+            }
+        };
+        // A closed channel shows in `receive`.
+        worker.jobs.send(job).ok();
+        for index in &expected {
+            let patience = self.timeout.saturating_sub(began.elapsed()).max(LEAST_PATIENCE);
+            match worker.receive(patience) {
+                Received::Answer(answer) => answers[answer.index] = answer.result,
+                Received::Nothing => return Err(*index),
+                Received::ThreadIsGone => {
+                    self.worker = None;
+                    no_thread(&[*index], answers);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the worker alone with the mount it hangs in.
+    fn give_up(&mut self, mount: &Mount) {
+        let Some(worker) = self.worker.take() else { return };
+        worker.given_up.store(true, Ordering::Relaxed);
+        self.stuck.push(Stuck {
+            id: mount.id.clone(),
+            point: mount.point.clone(),
+            is_remote: mount.is_remote(),
+            answers: worker.answers,
+        });
+    }
+}
+
+fn no_thread(indices: &[usize], answers: &mut [Result<Space, String>]) {
+    for index in indices {
+        answers[*index] = Err("not asked: no thread to ask with".to_owned());
+    }
+}
+
+struct Job {
+    paths: Vec<(usize, PathBuf)>,
+}
+
+/// A thread that answers jobs, one mount after the other. It ends when this is dropped.
+struct Worker {
+    jobs: SyncSender<Job>,
+    answers: Receiver<Answer>,
+    given_up: Arc<AtomicBool>,
+}
+
+enum Received {
+    Answer(Answer),
+    Nothing,
+    ThreadIsGone,
+}
+
+impl Worker {
+    const STACK_BYTES: usize = 64 * 1024;
+    const ANSWERS_WAITING: usize = 64;
+
+    fn start(ask: &Ask) -> Option<Worker> {
+        let (jobs, next_job) = sync_channel::<Job>(1);
+        let (answer, answers) = sync_channel(Worker::ANSWERS_WAITING);
+        let given_up = Arc::new(AtomicBool::new(false));
+        let (ask, stop) = (Arc::clone(ask), Arc::clone(&given_up));
+        let work = move || {
+            while let Ok(job) = next_job.recv() {
+                for (index, path) in job.paths {
+                    let result = ask(&path).map_err(|error| reason(&error));
+                    let is_closed = answer.send(Answer { index, result }).is_err();
+                    if is_closed || stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("statfs".into()).stack_size(Worker::STACK_BYTES);
+        thread.spawn(work).ok()?;
+        Some(Worker { jobs, answers, given_up })
+    }
+
+    fn receive(&self, patience: Duration) -> Received {
+        match self.answers.recv_timeout(patience) {
+            Ok(answer) => Received::Answer(answer),
+            Err(RecvTimeoutError::Disconnected) => Received::ThreadIsGone,
+            // The whole machine may have been asleep meanwhile: then the answer is there.
+            Err(RecvTimeoutError::Timeout) => match self.answers.try_recv() {
+                Ok(answer) => Received::Answer(answer),
+                Err(_) => Received::Nothing,
+            },
+        }
+    }
+}
+
+/// In node_exporter's words, so that a label's value is the same: lower case, no number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(characters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_mountinfo_line_is_read_with_and_without_optional_fields() {
+        let line = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue";
+        let mount = Mount::from_mountinfo(line).unwrap();
+        assert_eq!((mount.device.as_str(), mount.point.as_str()), ("/dev/root", "/mnt2"));
+        assert_eq!((mount.kind.as_str(), mount.read_only), ("ext3", false));
+        let plain = Mount::from_mountinfo("27 1 254:0 / / rw - ext4 /dev/vda ro,discard").unwrap();
+        assert_eq!((plain.point.as_str(), plain.read_only), ("/", true));
+        assert_eq!(Mount::from_mountinfo("27 1 254:0 / / rw"), None);
+    }
+
+    #[test]
+    fn a_line_of_the_old_table_is_read() {
+        let mount = Mount::from_mounts("/dev/sdb1 /mnt/a\\040b xfs ro,relatime 0 0").unwrap();
+        assert_eq!((mount.point.as_str(), mount.kind.as_str()), ("/mnt/a b", "xfs"));
+        assert!(mount.read_only);
+    }
+
+    #[test]
+    fn octal_escapes_are_undone_and_other_backslashes_kept() {
+        assert_eq!(unescape(r"/mnt/a\040b\011c\134d"), "/mnt/a b\tc\\d");
+        assert_eq!(unescape(r"C:\x"), r"C:\x");
+        assert_eq!(unescape(r"ends\04"), r"ends\04");
+        assert_eq!(unescape(r"\303\251t\303\251"), "été");
+    }
+
+    #[test]
+    fn a_containers_table_is_cut_down_to_the_host_below_its_prefix() {
+        let table = ["/", "/etc/hosts", "/host", "/host/home", "/hostile"].map(at).to_vec();
+        let points: Vec<_> =
+            below_root(table, Path::new("/host")).into_iter().map(|mount| mount.point).collect();
+        assert_eq!(points, ["/", "/home"]);
+        let hosts_own = ["/", "/home"].map(at).to_vec();
+        assert_eq!(below_root(hosts_own.clone(), Path::new("/host")), hosts_own);
+        assert_eq!(below_root(hosts_own.clone(), Path::new("/")), hosts_own);
+    }
+
+    #[test]
+    fn of_two_mounts_at_one_place_the_upper_counts() {
+        let upper = Mount { kind: "nfs4".into(), ..at("/srv") };
+        let mounts = topmost(vec![Mount { kind: "autofs".into(), ..at("/srv") }, at("/"), upper]);
+        let kinds: Vec<_> = mounts.iter().map(|mount| mount.kind.as_str()).collect();
+        assert_eq!(kinds, ["ext4", "nfs4"]);
+    }
+
+    #[test]
+    fn a_hung_mount_is_late_alone_and_is_asked_again_once_its_thread_returns() {
+        let hung = Hung::new("/mnt/nfs");
+        let mut asker = hung.asker();
+        let mounts = [at("/"), at("/mnt/nfs"), at("/home")];
+        let late = Err(TIMED_OUT.to_owned());
+        let expected = [Ok(SPACE), late, Ok(SPACE)];
+        assert_eq!(asker.ask_all(Path::new("/"), &mounts), expected);
+        assert_eq!(hung.times_asked(), 1);
+        assert_eq!(asker.ask_all(Path::new("/"), &mounts), expected);
+        assert_eq!(hung.times_asked(), 1, "not asked while its thread is out");
+        hung.answer(&asker);
+        assert_eq!(asker.ask_all(Path::new("/"), &mounts), [Ok(SPACE), Ok(SPACE), Ok(SPACE)]);
+        assert_eq!(hung.times_asked(), 2);
+    }
+
+    #[test]
+    fn a_dead_file_server_takes_six_threads_at_most_and_local_disks_are_still_served() {
+        let hung = Hung::new("/mnt/");
+        let mut asker = hung.asker();
+        let remote = |number: usize| Mount { kind: "nfs4".into(), ..at(&format!("/mnt/{number}")) };
+        let mut mounts: Vec<Mount> = (0..10).map(remote).collect();
+        mounts.push(at("/"));
+        for _ in 0..2 {
+            let answers = asker.ask_all(Path::new("/"), &mounts);
+            assert_eq!(answers[10], Ok(SPACE));
+            assert_eq!(answers[5], Err(TIMED_OUT.to_owned()));
+            assert_eq!(answers[6], Err(NOT_ASKED.to_owned()));
+            assert_eq!(hung.times_asked(), 6);
+        }
+        hung.answer(&asker);
+    }
+
+    #[test]
+    fn an_error_is_a_label_and_the_other_mounts_have_none() {
+        let place = tempfile::tempdir().unwrap();
+        let host = Host::recorded(place.path());
+        std::fs::create_dir_all(host.proc.join("1")).unwrap();
+        write(
+            &host.proc.join("1/mountinfo"),
+            "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /gone ro - ext4 /dev/sda2 ro\n3 1 0:4 / /proc rw - proc proc rw\n",
+        );
+        let ask: Ask = Arc::new(|path: &Path| match path.ends_with("gone") {
+            true => Err(io::Error::from_raw_os_error(2)),
+            false => Ok(SPACE),
+        });
+        let mut out = Scrape::new();
+        let mut collector = Filesystem::new(&Options::default(), ask, MOUNT_TIMEOUT);
+        collector.collect(&host, &mut out).unwrap();
+        let of = |point: &str, name: &str| {
+            let mut samples = out.samples().iter();
+            let found =
+                samples.find(|s| s.name == name && s.labels.get("mountpoint") == Some(point));
+            found.map(|s| (s.value, s.labels.get("device_error").map(str::to_owned)))
+        };
+        assert_eq!(of("/", SIZE), Some((SPACE.size, None)));
+        assert_eq!(of("/", DEVICE_ERROR), Some((0.0, None)));
+        let error = Some("no such file or directory".to_owned());
+        assert_eq!(of("/gone", DEVICE_ERROR), Some((1.0, error.clone())));
+        assert_eq!(of("/gone", READ_ONLY), Some((1.0, error)));
+        assert_eq!(of("/gone", SIZE), None);
+        assert_eq!(of("/proc", DEVICE_ERROR), None);
+    }
+
+    const SPACE: Space =
+        Space { size: 100.0, free: 50.0, available: 40.0, files: 10.0, files_free: 5.0 };
+
+    fn at(point: &str) -> Mount {
+        Mount {
+            id: String::new(),
+            device: "/dev/sda1".into(),
+            point: point.into(),
+            kind: "ext4".into(),
+            read_only: false,
+        }
+    }
+
+    /// Mounts below a path that do not answer until told to: whoever asks waits on a channel.
+    struct Hung {
+        below: &'static str,
+        gate: Mutex<Option<SyncSender<()>>>,
+        wait: Arc<Mutex<Receiver<()>>>,
+        asked: Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    impl Hung {
+        fn new(below: &'static str) -> Hung {
+            let (gate, wait) = sync_channel(0);
+            let wait = Arc::new(Mutex::new(wait));
+            Hung { below, gate: Mutex::new(Some(gate)), wait, asked: Arc::default() }
+        }
+
+        fn asker(&self) -> Asker {
+            let (below, wait, asked) =
+                (self.below, Arc::clone(&self.wait), Arc::clone(&self.asked));
+            let ask: Ask = Arc::new(move |path: &Path| {
+                if path.to_str().unwrap().starts_with(below) {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    // Ends when the gate is dropped.
+                    wait.lock().unwrap().recv().ok();
+                }
+                Ok(SPACE)
+            });
+            let timeout = Duration::from_millis(200);
+            Asker { ask, timeout, worker: None, stuck: Vec::new() }
+        }
+
+        fn times_asked(&self) -> usize {
+            self.asked.load(Ordering::SeqCst)
+        }
+
+        /// Lets all who wait go, and waits until their threads have answered.
+        fn answer(&self, asker: &Asker) {
+            self.gate.lock().unwrap().take();
+            for stuck in &asker.stuck {
+                while stuck.answers.recv().is_ok() {}
+            }
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
+    fn write(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+    }
+}

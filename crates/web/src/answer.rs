@@ -1,31 +1,203 @@
 //! From a request to its answer: the guards, the routes, and the headers every answer carries.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, atomic::AtomicU64},
+use std::{io, net::IpAddr, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, State},
+    http::{
+        Request, Response, StatusCode,
+        header::{
+            CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName,
+            HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+        },
+        request::Parts,
+    },
+    response::IntoResponse,
+    routing::{get, put},
+};
+use hyper::{body::Incoming, service::Service};
+use hyper_util::service::TowerToHyperService;
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::{
+    counts::Counts,
+    guard::{self, Refusal},
+    health,
+    metrics::{self, Scrapes},
+    page,
+    site::{Command, Site},
 };
 
-use axum::{body::Body, http::Response};
-use hyper::{Request, body::Incoming};
-
-use crate::site::Site;
-
+/// Answers requests; shared by all connections.
 pub(crate) struct Answerer {
-    pub(crate) counts: Counts,
-    _site: Site,
+    shared: Arc<Shared>,
+    router: TowerToHyperService<Router>,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) refused_connections: AtomicU64,
+/// What the handlers have in common.
+pub(crate) struct Shared {
+    pub(crate) site: Site,
+    pub(crate) scrapes: Scrapes,
+    pub(crate) counts: Counts,
 }
+
+const HEALTH: &str = "/health";
+const HEALTHY: &str = "/-/healthy";
+const READY: &str = "/-/ready";
+/// The path that Loki's tools ask.
+const READY_TOO: &str = "/ready";
+const RELOAD: &str = "/-/reload";
+const PAGE: &str = "/";
+
+/// Paths with a fixed place, and what they are called in the server's counts.
+const HANDLERS: &[(&str, &str)] = &[
+    (HEALTH, "health"),
+    (HEALTHY, "healthy"),
+    (PAGE, "page"),
+    (READY, "ready"),
+    (READY_TOO, "ready"),
+    (RELOAD, "reload"),
+];
 
 impl Answerer {
-    pub(crate) fn new(site: Site) -> Arc<Answerer> {
-        Arc::new(Answerer { counts: Counts::default(), _site: site })
+    pub(crate) fn new(site: Site) -> io::Result<Answerer> {
+        let path = site.settings.telemetry_path.as_str();
+        let is_taken = HANDLERS.iter().any(|(taken, _)| *taken == path);
+        if !path.starts_with('/') || path.contains(['{', '}', '?', '#', '*']) || is_taken {
+            let problem = format!("the telemetry path {path:?} must be a plain, free path");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        let scrapes = Scrapes::new(site.settings.max_requests);
+        let shared = Arc::new(Shared { site, scrapes, counts: Counts::default() });
+        let router = TowerToHyperService::new(router(&shared));
+        Ok(Answerer { shared, router })
     }
 
-    pub(crate) async fn answer(&self, _request: Request<Incoming>, _: IpAddr) -> Response<Body> {
-        Response::new(Body::from("farol\n"))
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.shared.counts
     }
+
+    /// `local` is the address the client has connected to.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, local: IpAddr) -> Response<Body> {
+        let handler = self.shared.handler(request.uri().path());
+        let (parts, body) = request.into_parts();
+        let mut response = match self.shared.check(&parts, local) {
+            Ok(()) => self.route(Request::from_parts(parts, body)).await,
+            Err(refusal) => refusal.into_response(),
+        };
+        self.shared.counts.answered(handler, response.status().as_u16());
+        add_headers(response.headers_mut());
+        response
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
+        let patience = self.shared.site.settings.request_timeout;
+        match timeout(patience, self.router.call(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => {
+                let reason = format!("not answered within {patience:?}");
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn handler(&self, path: &str) -> &'static str {
+        if path == self.site.settings.telemetry_path {
+            return "metrics";
+        }
+        let named = HANDLERS.iter().find(|(held, _)| *held == path);
+        named.map_or("other", |(_, name)| name)
+    }
+
+    fn check(&self, parts: &Parts, local: IpAddr) -> Result<(), Refusal> {
+        let settings = &self.site.settings;
+        guard::check(parts, local, &settings.allowed_hosts)?;
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let length = length.and_then(|length| length.parse::<u64>().ok()).unwrap_or(0);
+        if length > settings.body_limit as u64 {
+            let reason = format!("a body may have {} bytes", settings.body_limit);
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+        }
+        match &settings.read_only {
+            Some(reason) if !guard::is_safe(&parts.method) => {
+                Err(Refusal::new(StatusCode::FORBIDDEN, reason.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn router(shared: &Arc<Shared>) -> Router {
+    let settings = &shared.site.settings;
+    Router::new()
+        .route(&settings.telemetry_path, get(metrics::metrics))
+        .route(HEALTH, get(health::health))
+        .route(PAGE, get(page::page))
+        .route(HEALTHY, get(healthy))
+        .route(READY, get(ready))
+        .route(READY_TOO, get(ready))
+        .route(RELOAD, put(reload).post(reload).layer(DefaultBodyLimit::max(settings.body_limit)))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(Arc::clone(shared))
+}
+
+async fn healthy() -> &'static str {
+    "healthy\n"
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Result<&'static str, Refusal> {
+    if *shared.site.ready.borrow() {
+        return Ok("ready\n");
+    }
+    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "starting: the journal is being read"))
+}
+
+/// The body is taken, and bounded, but means nothing.
+async fn reload(State(shared): State<Arc<Shared>>, _body: Bytes) -> Result<&'static str, Refusal> {
+    let failed = |reason| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason);
+    let stopping = || failed("the program is stopping".to_owned());
+    let (reply, answer) = oneshot::channel();
+    shared.site.commands.send(Command::Reload { reply }).await.map_err(|_| stopping())?;
+    match answer.await {
+        Ok(Ok(())) => Ok("reloaded\n"),
+        Ok(Err(reason)) => Err(failed(reason)),
+        Err(_) => Err(stopping()),
+    }
+}
+
+async fn not_found() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path; / lists what there is")
+}
+
+async fn method_not_allowed() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response<Body> {
+        let mut response = (self.status, self.reason + "\n").into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// For all but the page, which says what it needs itself.
+const NOTHING_ALLOWED: &str = "default-src 'none'; frame-ancestors 'none'";
+
+fn add_headers(headers: &mut HeaderMap) {
+    let mut add = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    add(CACHE_CONTROL, "no-store");
+    add(CONTENT_SECURITY_POLICY, NOTHING_ALLOWED);
+    add(REFERRER_POLICY, "no-referrer");
+    add(X_CONTENT_TYPE_OPTIONS, "nosniff");
 }

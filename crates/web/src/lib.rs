@@ -5,8 +5,17 @@
 //! be changed leaves as a [`Command`].
 
 mod answer;
+mod body;
+mod counts;
+mod guard;
+mod gzip;
+mod health;
+mod metrics;
+mod negotiate;
+mod page;
 mod server;
 mod site;
 
+pub use counts::METRICS;
 pub use server::serve;
 pub use site::{About, Command, Settings, Site};

@@ -4,14 +4,7 @@
 //! come within its time and size, hyper sees to both. At the end the listeners close first, then
 //! requests in flight may finish, for at most the request's own deadline.
 
-use std::{
-    future::Future,
-    io,
-    net::IpAddr,
-    pin::pin,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{future::Future, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -46,7 +39,7 @@ pub async fn serve(
         connections: Arc::new(Semaphore::new(site.settings.max_connections)),
         refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
         header_timeout: site.settings.header_timeout,
-        answerer: Answerer::new(site),
+        answerer: Arc::new(Answerer::new(site)?),
         is_stopping,
     });
     let mut accepting = JoinSet::new();
@@ -96,7 +89,7 @@ fn admit(server: &Arc<Server>, stream: TcpStream, tasks: &mut JoinSet<()>) {
         tasks.spawn(connection(Arc::clone(server), stream, permit));
         return;
     }
-    server.answerer.counts.refused_connections.fetch_add(1, Ordering::Relaxed);
+    server.answerer.counts().refused_connection();
     if let Ok(permit) = Arc::clone(&server.refusals).try_acquire_owned() {
         tasks.spawn(refuse(stream, permit));
     }

@@ -1,0 +1,286 @@
+//! `/health`: how the machine and its watcher are, as one JSON object.
+//!
+//! 200 only when the data is there, is young and is being written down. Values of a stale lane are
+//! not shown: what is not known now is missing, never old.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{
+        Response, StatusCode,
+        header::{CONTENT_TYPE, HeaderValue},
+    },
+    response::IntoResponse,
+};
+use farol_collect::summary;
+use farol_model::{Collected, Current, Lane, Outcome, Snapshot, State as Judged, Text, Timestamp};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use crate::{answer::Shared, guard::Refusal};
+
+pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    let health = Health::now(&shared);
+    let Ok(mut body) = serde_json::to_vec(&health) else {
+        let reason = "the answer cannot be put into JSON";
+        return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason).into_response();
+    };
+    body.push(b'\n');
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = health.status.code();
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// The object's members, in their order.
+#[derive(Debug, Serialize)]
+pub(crate) struct Health {
+    pub(crate) status: Status,
+    /// Why the status is not `ok`.
+    pub(crate) problems: Vec<String>,
+    pub(crate) state: &'static str,
+    /// Why the state is what it is.
+    pub(crate) reasons: Vec<String>,
+    #[serde(serialize_with = "text")]
+    pub(crate) host: Text,
+    pub(crate) version: &'static str,
+    pub(crate) command: &'static str,
+    /// Of the newest snapshot.
+    pub(crate) age_seconds: Option<f64>,
+    pub(crate) at: Option<String>,
+    pub(crate) metrics: Metrics,
+    pub(crate) process: Option<Process>,
+    pub(crate) lanes: Lanes,
+    pub(crate) collectors: Vec<Collector>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    Ok,
+    /// Nothing to show yet.
+    Starting,
+    /// Nothing new comes.
+    Stale,
+    /// Something new comes, but not all of it, or it is not written down.
+    Degraded,
+}
+
+/// The vital signs by short name.
+#[derive(Debug)]
+pub(crate) struct Metrics(pub(crate) Vec<(Text, f64)>);
+
+/// Of this process, live.
+#[derive(Debug, Serialize)]
+pub(crate) struct Process {
+    pub(crate) cpu_seconds_total: f64,
+    pub(crate) resident_memory_bytes: f64,
+    pub(crate) threads: f64,
+    pub(crate) uptime_seconds: f64,
+    pub(crate) open_fds: Option<f64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Lanes(Vec<(&'static str, LaneAge)>);
+
+#[derive(Debug, Serialize)]
+pub(crate) struct LaneAge {
+    age_seconds: f64,
+    interval_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Collector {
+    #[serde(serialize_with = "text")]
+    pub(crate) name: Text,
+    pub(crate) lane: &'static str,
+    pub(crate) success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) duration_seconds: Option<f64>,
+    pub(crate) result: &'static str,
+    pub(crate) reasons: Vec<String>,
+}
+
+impl Health {
+    pub(crate) fn now(shared: &Shared) -> Health {
+        let site = &shared.site;
+        let now = (site.now)();
+        let current = Arc::clone(&site.current.borrow());
+        let (status, problems) = status(&current, *site.ready.borrow(), now);
+        let (state, reasons) = judgement(&current, status, &problems);
+        let newest = current.newest();
+        Health {
+            status,
+            problems,
+            state: state.name(),
+            reasons,
+            host: current.host.clone(),
+            version: site.about.version,
+            command: site.about.command,
+            age_seconds: newest.map(|snapshot| now.since(snapshot.at).as_secs_f64()),
+            at: newest.map(|snapshot| rfc3339(snapshot.at)),
+            metrics: Metrics(vital_signs(&current, now)),
+            process: process(now),
+            lanes: lanes(&current, now),
+            collectors: collectors(&current, now),
+        }
+    }
+}
+
+impl Status {
+    pub(crate) const fn code(self) -> StatusCode {
+        match self {
+            Status::Ok => StatusCode::OK,
+            Status::Starting | Status::Stale | Status::Degraded => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+fn status(current: &Current, is_ready: bool, now: Timestamp) -> (Status, Vec<String>) {
+    let Some(newest) = current.newest() else {
+        let reason =
+            if is_ready { "nothing was collected yet" } else { "the journal is being read" };
+        return (Status::Starting, vec![reason.to_owned()]);
+    };
+    let degraded = current.writer.degraded.as_ref().map(ToString::to_string);
+    if newest.is_stale(now) {
+        let problems = std::iter::once(late("the newest data", newest, now)).chain(degraded);
+        return (Status::Stale, problems.collect());
+    }
+    let stale = current.lanes.iter().flatten().filter(|snapshot| snapshot.is_stale(now));
+    let late_lanes = stale.map(|s| late(&format!("the {} lane's data", s.lane.name()), s, now));
+    let problems: Vec<String> = degraded.into_iter().chain(late_lanes).collect();
+    (if problems.is_empty() { Status::Ok } else { Status::Degraded }, problems)
+}
+
+fn late(what: &str, snapshot: &Snapshot, now: Timestamp) -> String {
+    let age = now.since(snapshot.at).as_secs();
+    let interval = snapshot.interval.as_secs_f64();
+    format!("{what} is {age} s old; it should come every {interval} s")
+}
+
+/// A judgement of data that is not current is none.
+fn judgement(current: &Current, status: Status, problems: &[String]) -> (Judged, Vec<String>) {
+    match status {
+        Status::Starting | Status::Stale => (Judged::Unknown, problems.to_vec()),
+        Status::Ok | Status::Degraded => {
+            let reasons = current.verdict.reasons.iter().map(ToString::to_string).collect();
+            (current.verdict.state, reasons)
+        }
+    }
+}
+
+/// The newest fresh snapshot carries all lanes' latest; those of a lane that is not fresh go.
+fn vital_signs(current: &Current, now: Timestamp) -> Vec<(Text, f64)> {
+    let Some(newest) = current.fresh(now).max_by_key(|snapshot| snapshot.at) else {
+        return Vec::new();
+    };
+    let is_fresh = |lane: Lane| current.fresh(now).any(|snapshot| snapshot.lane == lane);
+    let signs = newest.summary.iter();
+    signs.filter(|(name, _)| lane_of(name).is_none_or(is_fresh)).cloned().collect()
+}
+
+fn lane_of(short_name: &str) -> Option<Lane> {
+    summary::ROWS.iter().find(|row| row.short_name() == short_name).map(|row| row.lane)
+}
+
+fn process(now: Timestamp) -> Option<Process> {
+    let figures = farol_collect::process::read(now).ok()?;
+    Some(Process {
+        cpu_seconds_total: figures.cpu_seconds,
+        resident_memory_bytes: figures.resident_bytes,
+        threads: figures.threads,
+        uptime_seconds: figures.uptime_seconds,
+        open_fds: figures.open_fds,
+    })
+}
+
+fn lanes(current: &Current, now: Timestamp) -> Lanes {
+    let age = |snapshot: &Arc<Snapshot>| LaneAge {
+        age_seconds: now.since(snapshot.at).as_secs_f64(),
+        interval_seconds: snapshot.interval.as_secs_f64(),
+    };
+    Lanes(current.lanes.iter().flatten().map(|s| (s.lane.name(), age(s))).collect())
+}
+
+const SUCCESS: &str = "node_scrape_collector_success";
+const DURATION: &str = "node_scrape_collector_duration_seconds";
+
+/// From the samples, which both a writer and a reader of its journal have, and the outcomes, of
+/// which a journal keeps only those that are not complete.
+fn collectors(current: &Current, now: Timestamp) -> Vec<Collector> {
+    let mut collectors: Vec<Collector> =
+        current.fresh(now).flat_map(|snapshot| collectors_of(snapshot)).collect();
+    collectors.sort_by(|a, b| a.name.cmp(&b.name));
+    collectors
+}
+
+fn collectors_of(snapshot: &Snapshot) -> Vec<Collector> {
+    let outcomes: HashMap<&str, &Outcome> =
+        snapshot.outcomes.iter().map(|outcome| (outcome.collector.as_str(), outcome)).collect();
+    let durations: HashMap<&str, f64> = by_collector(snapshot, DURATION).collect();
+    let known = by_collector(snapshot, SUCCESS).map(|(name, value)| {
+        let result = outcomes.get(name).map(|outcome| &outcome.result);
+        let success = value == 1.0;
+        Collector {
+            name: Text::from(name),
+            lane: snapshot.lane.name(),
+            success,
+            duration_seconds: durations.get(name).copied(),
+            result: result.map_or(if success { "complete" } else { "failed" }, Collected::word),
+            reasons: result.map(|result| result.reasons().to_vec()).unwrap_or_default(),
+        }
+    });
+    known.collect()
+}
+
+fn by_collector<'a>(
+    snapshot: &'a Snapshot,
+    metric: &'static str,
+) -> impl Iterator<Item = (&'a str, f64)> {
+    let samples = snapshot.samples.iter().filter(move |sample| sample.name == metric);
+    samples.filter_map(|sample| Some((sample.labels.get("collector")?, sample.value)))
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    match jiff::Timestamp::from_millisecond(at.as_millis()) {
+        Ok(time) => format!("{time:.3}"),
+        Err(_) => at.as_millis().to_string(),
+    }
+}
+
+fn text<S: Serializer>(text: &Text, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+impl Serialize for Metrics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name.as_str(), &Number(*value))?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Lanes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, age)| (name, age)))
+    }
+}
+
+/// Without a point when there is nothing behind it, as in the journal.
+struct Number(f64);
+
+impl Serialize for Number {
+    #[expect(clippy::cast_possible_truncation, reason = "integers below 1e15 fit an i64 exactly")]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.trunc() == self.0 && self.0.abs() < 1e15 {
+            serializer.serialize_i64(self.0 as i64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}

@@ -216,7 +216,7 @@ impl Reader {
         let Some(lines) = self.open_lines(&segment)? else {
             // Packed or removed since the listing: list again, but not for ever.
             self.vanished = self.vanished.wrapping_add(1);
-            return if self.vanished % 8 == 0 { Ok(Step::Wait) } else { Ok(Step::Go) };
+            return if self.vanished.is_multiple_of(8) { Ok(Step::Wait) } else { Ok(Step::Go) };
         };
         self.silent_until = self.wanted.map_or(0, |wanted| wanted.offset);
         self.decoder.start_segment();

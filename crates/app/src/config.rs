@@ -7,18 +7,36 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    ffi::OsString,
+    fmt,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use farol_collect::{Host, own, probe};
+
+pub use flags::{FlagRow, Sets, add_flags, flags, flags_from};
 pub use problem::{Problem, Problems, Source};
+pub use secret::{REDACTED, Secret};
+pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
     Collectors, Config, Format, Group, Journal, Labels, Level, Log, Pattern, Probe, Probes,
     Retention, Target, Web,
 };
 
+mod build;
+mod flags;
+mod gather;
+mod places;
 mod problem;
+mod secret;
+mod settings;
 mod types;
+mod units;
+mod values;
+mod yaml;
 
 /// All that a configuration depends on.
 pub struct Inputs<'a> {
@@ -77,4 +95,112 @@ pub struct Row {
     pub shown: String,
     /// `default`, `farol.yml:12`, `environment FAROL_INTERVAL`, `flag --listen`.
     pub origin: String,
+}
+
+/// Reads and checks everything. Nothing is opened, created or changed.
+pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Problems> {
+    let mut gathered = gather::gather(inputs);
+    if !gathered.problems.is_empty() {
+        return Err(Problems(gathered.problems));
+    }
+    let (config, effective) = build::build(inputs, &mut gathered);
+    if !gathered.problems.is_empty() {
+        return Err(Problems(gathered.problems));
+    }
+    Ok(Loaded { config, effective, warnings: gathered.warnings, file: gathered.file })
+}
+
+/// What the collectors are told; the boards are `app`'s.
+pub fn collect_options(
+    config: &Config,
+    own: Arc<own::Board>,
+    probes: Arc<probe::Board>,
+) -> farol_collect::Options {
+    let collectors = &config.collectors;
+    farol_collect::Options {
+        filesystem_mount_points_exclude: collectors.filesystem_mount_points_exclude.0.clone(),
+        filesystem_types_exclude: collectors.filesystem_types_exclude.0.clone(),
+        diskstats_device_exclude: collectors.diskstats_device_exclude.0.clone(),
+        netdev_device_exclude: collectors.netdev_device_exclude.0.clone(),
+        netclass_ignored_devices: collectors.netclass_ignored_devices.0.clone(),
+        vmstat_fields: collectors.vmstat_fields.0.clone(),
+        netstat_fields: collectors.netstat_fields.0.clone(),
+        own,
+        probes,
+    }
+}
+
+/// The process' environment, read once at start. Bytes that are not UTF-8 become U+FFFD, which no
+/// setting and no secret accepts.
+pub fn environment() -> BTreeMap<String, String> {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// The machine this process runs on.
+pub fn facts() -> Facts<'static> {
+    Facts {
+        root: rustix::process::geteuid().is_root(),
+        read: &read_file,
+        writable: &is_writable_folder,
+        host_name: &host_name,
+    }
+}
+
+/// A file, but no more than `most` bytes of it: `/dev/zero` is a file too.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the configuration names the disk; it is read before there is one"
+)]
+pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn is_writable_folder(path: &Path) -> bool {
+    path.is_dir() && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+fn host_name(procfs: &Path) -> Option<String> {
+    Host { proc: procfs.to_owned(), ..Host::local() }.name()
+}
+
+/// The candidate that a slip of the finger could have meant.
+fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    const LONGEST: usize = 64;
+    if given.len() > LONGEST {
+        return None;
+    }
+    let most = (given.chars().count() / 3).clamp(1, 3);
+    let distance = |candidate: &str| {
+        let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+        strsim::damerau_levenshtein(&plain(given), &plain(candidate))
+    };
+    let measured = candidates.map(|candidate| (distance(candidate), candidate));
+    let (_, found) = measured.filter(|(distance, _)| *distance <= most).min()?;
+    Some(found.to_owned())
+}
+
+/// Someone else's text for a message: in quotes, escaped, and not endless.
+fn quoted(text: &str) -> String {
+    format!("{:?}", shortened(text))
+}
+
+fn shortened(text: &str) -> String {
+    const MOST: usize = 80;
+    match text.char_indices().nth(MOST) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// An I/O error in words without a number.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        _ => error.to_string(),
+    }
 }

@@ -6,7 +6,11 @@ use std::{fmt, path::PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// A place in a file; both counted from 1. Line 0 is the file as a whole.
-    File { path: PathBuf, line: usize, column: usize },
+    File {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+    },
     Environment(String),
     /// The flag's name without its dashes.
     Flag(String),

@@ -1,0 +1,423 @@
+//! From the values that won to the typed [`Config`]: what was left open is found out, what must
+//! fit together is compared.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use farol_collect::{COLLECTORS, Host};
+use farol_model::Text;
+
+use super::{
+    Effective, Inputs, Row,
+    gather::{Chosen, Gathered, Switch},
+    places,
+    problem::{Problem, Source},
+    settings::SETTINGS,
+    types::{
+        Collectors, Config, Format, Group, Journal, Labels, Level, Log, Pattern, Probe, Probes,
+        Retention, Web,
+    },
+    units,
+    values::{Draft, Value},
+};
+
+/// The configuration and its dump. `gathered.problems` must be empty before, and says after the
+/// call whether the result counts.
+pub(super) fn build(inputs: &Inputs<'_>, gathered: &mut Gathered) -> (Config, Effective) {
+    let values = std::mem::take(&mut gathered.values);
+    let mut values = Values { values, problems: Vec::new() };
+    let on = values.switch_collectors(&gathered.collectors);
+    values.find_places(inputs);
+    values.find_names(inputs);
+    values.fit_times();
+    values.fit_sizes();
+    let config = values.config(on);
+    let effective = values.effective();
+    gathered.problems.append(&mut values.problems);
+    (config, effective)
+}
+
+struct Values {
+    values: BTreeMap<&'static str, Chosen>,
+    problems: Vec<Problem>,
+}
+
+/// The streams that may differ from `journal.retention`.
+const STREAMS: [&str; 3] = ["events", "logs", "received"];
+
+// What was left open, and what must fit together.
+impl Values {
+    fn find_places(&mut self, inputs: &Inputs<'_>) {
+        if self.is_open("path.run") {
+            let run = self.path("path.rootfs").join("run");
+            self.find_path("path.run", run, "below path.rootfs");
+        }
+        if self.is_open("data") {
+            match places::data(&inputs.environment, &inputs.facts) {
+                Some((data, why)) => self.find_path("data", data, why),
+                None => self.complain(
+                    "data",
+                    "there is no folder for data: HOME is not set; give one with --data".to_owned(),
+                ),
+            }
+        }
+        if self.is_open("logs") && !self.is_open("data") {
+            let (logs, why) = places::logs(&self.path("data"), &inputs.facts);
+            self.find_path("logs", logs, why);
+        }
+    }
+
+    fn find_names(&mut self, inputs: &Inputs<'_>) {
+        if self.is_open("host_name") {
+            let found = (inputs.facts.host_name)(&self.path("path.procfs"));
+            let (name, why) = match found.filter(|name| !name.is_empty()) {
+                Some(name) => (name, "the machine's own name"),
+                None => ("localhost".to_owned(), "the machine says no name"),
+            };
+            self.find("host_name", Value::Text(name.clone()), name, why);
+        }
+        if self.is_open("labels.instance") {
+            // Shown as `host_name` is, in case that came from a secret.
+            let (value, shown) = match self.values.get("host_name") {
+                Some(chosen) => (chosen.value.clone(), chosen.shown.clone()),
+                None => (Value::Text(String::new()), String::new()),
+            };
+            self.find("labels.instance", value, shown, "as host_name");
+        }
+    }
+
+    fn fit_times(&mut self) {
+        let interval = self.duration("interval");
+        if self.duration("slow_interval") < interval {
+            if self.is_default("slow_interval") {
+                let shown = units::show_duration(interval);
+                self.find("slow_interval", Value::Duration(interval), shown, "as interval");
+            } else {
+                let shown = units::show_duration(interval);
+                self.complain("slow_interval", format!("is shorter than interval ({shown})"));
+            }
+        }
+        for key in ["probes.icmp", "probes.tcp"] {
+            for draft in self.drafts(key) {
+                let interval = draft.interval.unwrap_or(self.duration("probes.interval"));
+                if draft.timeout.is_some_and(|timeout| timeout > interval) {
+                    let shown = units::show_duration(interval);
+                    let why = format!("a timeout is longer than the probe's interval ({shown})");
+                    self.complain(key, why);
+                }
+            }
+        }
+    }
+
+    fn fit_sizes(&mut self) {
+        for stream in STREAMS {
+            for what in ["age", "size"] {
+                let general = SETTINGS
+                    .iter()
+                    .find(|setting| setting.key == format!("journal.retention.{what}"));
+                let own = SETTINGS
+                    .iter()
+                    .find(|setting| setting.key == format!("journal.{stream}.retention.{what}"));
+                if let (Some(general), Some(own)) = (general, own)
+                    && self.is_open(own.key)
+                    && let Some(chosen) = self.values.get(general.key).cloned()
+                {
+                    self.find(own.key, chosen.value, chosen.shown, "as journal.retention");
+                }
+            }
+        }
+        let smallest = self.smallest_retention();
+        let segment = self.number("journal.segment_size");
+        let most = smallest / 4;
+        if segment > most && self.is_default("journal.segment_size") {
+            let shown = units::show_size(most);
+            let why = "a quarter of the smallest retention";
+            self.find("journal.segment_size", Value::Number(most), shown, why);
+        } else if segment > smallest / 2 {
+            let shown = units::show_size(smallest);
+            let why = format!("is more than half of the smallest retention.size ({shown})");
+            self.complain("journal.segment_size", why);
+        }
+    }
+
+    fn smallest_retention(&self) -> u64 {
+        let keys = SETTINGS.iter().map(|setting| setting.key);
+        let sizes = keys.filter(|key| key.ends_with("retention.size"));
+        sizes.map(|key| self.number(key)).min().unwrap_or(u64::MAX)
+    }
+
+    /// Decides for each collector, and notes in the two lists what had an effect.
+    fn switch_collectors(&mut self, switches: &[Switch]) -> Vec<&'static str> {
+        let off = self.bool("collectors.disable_defaults");
+        let mut decided: BTreeMap<&str, (bool, &Source)> = BTreeMap::new();
+        for switch in switches {
+            for name in &switch.names {
+                let before = decided.insert(name, (switch.on, &switch.source));
+                if let Some((on, source)) = before
+                    && on != switch.on
+                    && same_source(source, &switch.source)
+                {
+                    let sentence = format!("{name:?} is both enabled and disabled");
+                    self.problems.push(Problem {
+                        source: switch.source.clone(),
+                        key: "collectors.disable".to_owned(),
+                        sentence,
+                        nearest: None,
+                    });
+                }
+            }
+        }
+        for (key, wanted) in [("collectors.enable", true), ("collectors.disable", false)] {
+            self.note_switches(key, decided.iter().filter(|(_, (on, _))| *on == wanted));
+        }
+        let is_on = |name: &str, on: bool| decided.get(name).map_or(on && !off, |(on, _)| *on);
+        let on = COLLECTORS.iter().filter(|entry| is_on(entry.name, entry.on));
+        on.map(|entry| entry.name).collect()
+    }
+
+    fn note_switches<'a>(
+        &mut self,
+        key: &'static str,
+        decided: impl Iterator<Item = (&'a &'a str, &'a (bool, &'a Source))>,
+    ) {
+        let (names, sources): (Vec<&str>, Vec<&Source>) =
+            decided.map(|(name, (_, source))| (*name, *source)).unzip();
+        // One row has one origin: that of the highest source.
+        let highest = sources.into_iter().max_by_key(|source| rank(source));
+        if let (Some(source), Some(chosen)) = (highest, self.values.get_mut(key)) {
+            chosen.shown = names.join(", ");
+            chosen.source = source.clone();
+        }
+    }
+}
+
+/// Whether two words come from the same level, so that neither overrides the other. On the command
+/// line the last word counts.
+fn same_source(a: &Source, b: &Source) -> bool {
+    rank(a) == rank(b) && !matches!(a, Source::Flag(_))
+}
+
+const fn rank(source: &Source) -> u8 {
+    match source {
+        Source::Default(_) => 0,
+        Source::File { .. } => 1,
+        Source::Environment(_) => 2,
+        Source::Flag(_) => 3,
+    }
+}
+
+// The typed configuration.
+impl Values {
+    fn config(&self, on: Vec<&'static str>) -> Config {
+        Config {
+            interval: self.duration("interval"),
+            slow_interval: self.duration("slow_interval"),
+            collector_timeout: self.duration("collector_timeout"),
+            listen: match self.value("listen") {
+                Value::Addresses(addresses) => addresses.clone(),
+                _ => Vec::new(),
+            },
+            data: self.path("data"),
+            logs: self.path("logs"),
+            group: self.group(),
+            host_name: Text::from(self.text("host_name")),
+            host: Host {
+                proc: self.path("path.procfs"),
+                sys: self.path("path.sysfs"),
+                root: self.path("path.rootfs"),
+                run: self.path("path.run"),
+            },
+            labels: Labels {
+                job: Text::from(self.text("labels.job")),
+                instance: Text::from(self.text("labels.instance")),
+            },
+            web: self.web(),
+            journal: self.journal(),
+            collectors: self.collectors(on),
+            probes: Probes { icmp: self.probes("probes.icmp"), tcp: self.probes("probes.tcp") },
+            log: self.log(),
+        }
+    }
+
+    fn web(&self) -> Web {
+        Web {
+            telemetry_path: self.text("web.telemetry_path").to_owned(),
+            allowed_hosts: match self.value("web.allowed_hosts") {
+                Value::Texts(hosts) => hosts.clone(),
+                _ => Vec::new(),
+            },
+            max_connections: self.count("web.max_connections"),
+            max_requests: self.count("web.max_requests"),
+            header_timeout: self.duration("web.header_timeout"),
+            request_timeout: self.duration("web.request_timeout"),
+            body_limit: self.number("web.body_limit"),
+        }
+    }
+
+    fn journal(&self) -> Journal {
+        let retention = |age, size| Retention { age: self.duration(age), size: self.number(size) };
+        Journal {
+            segment_size: self.number("journal.segment_size"),
+            sync_interval: self.duration("journal.sync_interval"),
+            full_line_interval: self.duration("journal.full_line_interval"),
+            reserve: self.number("journal.reserve"),
+            compress: self.bool("journal.compress"),
+            metrics: retention("journal.retention.age", "journal.retention.size"),
+            events: retention("journal.events.retention.age", "journal.events.retention.size"),
+            logs: retention("journal.logs.retention.age", "journal.logs.retention.size"),
+            received: retention(
+                "journal.received.retention.age",
+                "journal.received.retention.size",
+            ),
+        }
+    }
+
+    fn collectors(&self, on: Vec<&'static str>) -> Collectors {
+        Collectors {
+            on,
+            filesystem_mount_points_exclude: self
+                .pattern("collectors.filesystem.mount_points_exclude"),
+            filesystem_types_exclude: self.pattern("collectors.filesystem.fs_types_exclude"),
+            diskstats_device_exclude: self.pattern("collectors.diskstats.device_exclude"),
+            netdev_device_exclude: self.pattern("collectors.netdev.device_exclude"),
+            netclass_ignored_devices: self.pattern("collectors.netclass.ignored_devices"),
+            vmstat_fields: self.pattern("collectors.vmstat.fields"),
+            netstat_fields: self.pattern("collectors.netstat.fields"),
+        }
+    }
+
+    fn probes(&self, key: &str) -> Vec<Probe> {
+        let finish = |draft: Draft| {
+            let interval = draft.interval.unwrap_or(self.duration("probes.interval"));
+            let timeout = draft.timeout.unwrap_or(self.duration("probes.timeout")).min(interval);
+            Probe { target: draft.target, interval, timeout }
+        };
+        self.drafts(key).into_iter().map(finish).collect()
+    }
+
+    fn log(&self) -> Log {
+        Log {
+            level: match self.text("log.level") {
+                "error" => Level::Error,
+                "warn" => Level::Warn,
+                "debug" => Level::Debug,
+                "trace" => Level::Trace,
+                _ => Level::Info,
+            },
+            format: match self.text("log.format") {
+                "human" => Format::Human,
+                "json" => Format::Json,
+                _ => Format::Auto,
+            },
+            file: self.bool("log.file"),
+            max_size: self.number("log.max_size"),
+            keep: self.count("log.keep"),
+        }
+    }
+
+    fn group(&self) -> Option<Group> {
+        match self.value("group") {
+            Value::Text(text) => Some(match text.parse() {
+                Ok(id) => Group::Id(id),
+                Err(_) => Group::Name(text.clone()),
+            }),
+            _ => None,
+        }
+    }
+
+    fn effective(&self) -> Effective {
+        let row = |key: &'static str| {
+            let chosen = self.values.get(key)?;
+            Some(Row { key, shown: chosen.shown.clone(), origin: chosen.source.to_string() })
+        };
+        Effective { rows: SETTINGS.iter().filter_map(|setting| row(setting.key)).collect() }
+    }
+}
+
+// One value. A key of another kind than asked for yields an empty value; a test of the defaults
+// keeps the two lists, the table's and this file's, equal.
+impl Values {
+    fn value(&self, key: &str) -> &Value {
+        self.values.get(key).map_or(&Value::Nothing, |chosen| &chosen.value)
+    }
+
+    fn is_open(&self, key: &str) -> bool {
+        *self.value(key) == Value::Nothing
+    }
+
+    fn is_default(&self, key: &str) -> bool {
+        self.values.get(key).is_some_and(|chosen| matches!(chosen.source, Source::Default(_)))
+    }
+
+    fn duration(&self, key: &str) -> Duration {
+        match self.value(key) {
+            Value::Duration(duration) => *duration,
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        match self.value(key) {
+            Value::Number(number) => *number,
+            _ => 0,
+        }
+    }
+
+    fn count(&self, key: &str) -> usize {
+        usize::try_from(self.number(key)).unwrap_or(usize::MAX)
+    }
+
+    fn bool(&self, key: &str) -> bool {
+        *self.value(key) == Value::Bool(true)
+    }
+
+    fn text(&self, key: &str) -> &str {
+        match self.value(key) {
+            Value::Text(text) => text,
+            _ => "",
+        }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        match self.value(key) {
+            Value::Path(path) => path.clone(),
+            _ => PathBuf::new(),
+        }
+    }
+
+    fn pattern(&self, key: &str) -> Pattern {
+        match self.value(key) {
+            Value::Pattern(pattern) => pattern.clone(),
+            _ => Pattern(regex::Regex::new("").expect("the empty pattern is a pattern")),
+        }
+    }
+
+    fn drafts(&self, key: &str) -> Vec<Draft> {
+        match self.value(key) {
+            Value::Probes(drafts) => drafts.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn find_path(&mut self, key: &'static str, path: PathBuf, why: &'static str) {
+        let shown = Path::display(&path).to_string();
+        self.find(key, Value::Path(path), shown, why);
+    }
+
+    fn find(&mut self, key: &'static str, value: Value, shown: String, why: &'static str) {
+        self.values.insert(key, Chosen { value, shown, source: Source::Default(why) });
+    }
+
+    fn complain(&mut self, key: &'static str, why: String) {
+        let given = self.values.get(key).map(|chosen| chosen.source.clone());
+        let source = given.unwrap_or(Source::Default(""));
+        let sentence = match source {
+            Source::Default(_) => why,
+            _ => format!("{key}: {why}"),
+        };
+        self.problems.push(Problem { source, key: key.to_owned(), sentence, nearest: None });
+    }
+}

@@ -1,0 +1,292 @@
+//! The one table of settings: from it come the keys of the file, the environment variables, the
+//! flags, the defaults, the reference page and the example file.
+//!
+//! To add a setting: a row here, a field in `types`, a line in `build`.
+
+use std::time::Duration;
+
+use farol_collect::Options;
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Setting {
+    /// The path of keys in the file, joined by dots.
+    pub key: &'static str,
+    pub kind: Kind,
+    /// As it would be written in the environment; "" where the default is found out at start.
+    pub default: &'static str,
+    /// For a default of "": what it is, in words.
+    pub unset: &'static str,
+    /// For a default of "": a value for the example file.
+    pub example: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// Further flags. The main one is [`Setting::flag`].
+    pub aliases: &'static [Alias],
+    /// Whether there is a main flag; the lists of collectors have one flag per collector instead.
+    pub has_flag: bool,
+}
+
+/// Another program's name for a flag.
+#[derive(Debug)]
+pub struct Alias {
+    pub flag: &'static str,
+    /// Gone from the other program too; a use of it is warned about.
+    pub deprecated: bool,
+}
+
+/// The type of a value and its bounds.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Text(TextRule),
+    Path,
+    Duration { least: Duration, most: Duration },
+    Size { least: u64, most: u64 },
+    Count { least: u64, most: u64 },
+    Bool,
+    Choice(&'static [&'static str]),
+    Pattern,
+    Addresses,
+    Hosts,
+    Collectors,
+    IcmpProbes,
+    TcpProbes,
+}
+
+/// What a text must look like.
+#[derive(Clone, Copy, Debug)]
+pub enum TextRule {
+    /// A label's value.
+    Label,
+    /// A group's name or number.
+    Group,
+    /// The path of a URL.
+    UrlPath,
+}
+
+impl Kind {
+    /// The name of the type, on the reference page and in `--help`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Kind::Text(TextRule::Label) => "text",
+            Kind::Text(TextRule::Group) => "group",
+            Kind::Text(TextRule::UrlPath) => "URL path",
+            Kind::Path => "path",
+            Kind::Duration { .. } => "duration",
+            Kind::Size { .. } => "size",
+            Kind::Count { .. } => "number",
+            Kind::Bool => "true or false",
+            Kind::Choice(_) => "word",
+            Kind::Pattern => "pattern",
+            Kind::Addresses => "list of addresses",
+            Kind::Hosts => "list of host names",
+            Kind::Collectors => "list of collectors",
+            Kind::IcmpProbes | Kind::TcpProbes => "list of probes",
+        }
+    }
+
+    pub const fn is_list(self) -> bool {
+        matches!(
+            self,
+            Kind::Addresses | Kind::Hosts | Kind::Collectors | Kind::IcmpProbes | Kind::TcpProbes
+        )
+    }
+}
+
+impl Setting {
+    pub fn variable(&self) -> String {
+        format!("FAROL_{}", self.key.to_ascii_uppercase().replace('.', "_"))
+    }
+
+    /// The main flag, without dashes. node_exporter says `--collector.` in the singular.
+    pub fn flag(&self) -> Option<String> {
+        let name = match self.key.strip_prefix("collectors.") {
+            Some(rest) => format!("collector.{rest}"),
+            None => self.key.to_owned(),
+        };
+        self.has_flag.then(|| name.replace('_', "-"))
+    }
+
+    /// Looks a row up by its key.
+    pub fn of(key: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    const fn new(
+        key: &'static str,
+        kind: Kind,
+        default: &'static str,
+        help: &'static str,
+    ) -> Setting {
+        let (unset, example) = ("", "");
+        Setting { key, kind, default, unset, example, help, aliases: &[], has_flag: true }
+    }
+
+    const fn unset(mut self, words: &'static str, example: &'static str) -> Setting {
+        self.unset = words;
+        self.example = example;
+        self
+    }
+
+    const fn also(mut self, aliases: &'static [Alias]) -> Setting {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn without_flag(mut self) -> Setting {
+        self.has_flag = false;
+        self
+    }
+}
+
+impl Alias {
+    const fn of(flag: &'static str) -> Alias {
+        Alias { flag, deprecated: false }
+    }
+
+    const fn old(flag: &'static str) -> Alias {
+        Alias { flag, deprecated: true }
+    }
+}
+
+const fn duration(least_millis: u64, most_seconds: u64) -> Kind {
+    let (least, most) = (Duration::from_millis(least_millis), Duration::from_secs(most_seconds));
+    Kind::Duration { least, most }
+}
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+const AGE: Kind =
+    Kind::Duration { least: Duration::from_secs(HOUR), most: Duration::from_secs(3650 * DAY) };
+const RETAINED: Kind = Kind::Size { least: 4 * MIB, most: 16 * KIB * GIB };
+
+/// All settings, in the order of the reference page. Sections stand together.
+pub const SETTINGS: &[Setting] = &[
+    Setting::new("interval", duration(100, HOUR), "1s", "How often the cheap collectors run (cpu, memory, network)."),
+    Setting::new("slow_interval", duration(100, HOUR), "10s", "How often the collectors run that cost more or can hang (filesystems, sensors, probes); raised to `interval` where that is longer."),
+    Setting::new("collector_timeout", duration(50, 60), "2s", "How long one collector may take before it is set aside and reported late."),
+    Setting::new("listen", Kind::Addresses, "127.0.0.1:8000", "Addresses to answer HTTP on; `:8000` is every address of the machine, port 0 any free port, an empty list none.")
+        .also(&[Alias::of("web.listen-address")]),
+    Setting::new("data", Kind::Path, "", "Folder for what Farol remembers besides the journal.")
+        .unset("systemd's state folder, else `/var/lib/farol` for root, else `~/.local/state/farol`", "/var/lib/farol"),
+    Setting::new("logs", Kind::Path, "", "Folder for the journal and for Farol's own log.")
+        .unset("`/logs` if it is there and writable, else `logs` below `data`", "/logs"),
+    Setting::new("group", Kind::Text(TextRule::Group), "", "Group, by name or number, that may read the journal's files.")
+        .unset("the group Farol runs as", "adm"),
+    Setting::new("host_name", Kind::Text(TextRule::Label), "", "The name of the machine in journal lines and labels.")
+        .unset("the machine's own name", "web-1"),
+
+    Setting::new("labels.job", Kind::Text(TextRule::Label), "node", "The `job` label of the host's series; existing boards expect `node`."),
+    Setting::new("labels.instance", Kind::Text(TextRule::Label), "", "The `instance` label of the host's series.")
+        .unset("`host_name`", "web-1"),
+
+    Setting::new("path.procfs", Kind::Path, "/proc", "Where the machine's procfs is mounted."),
+    Setting::new("path.sysfs", Kind::Path, "/sys", "Where the machine's sysfs is mounted."),
+    Setting::new("path.rootfs", Kind::Path, "/", "Where the machine's root is mounted; `/host` in the usual container."),
+    Setting::new("path.run", Kind::Path, "", "Where the machine's `/run` is.")
+        .unset("`run` below `path.rootfs`", "/run"),
+
+    Setting::new("web.telemetry_path", Kind::Text(TextRule::UrlPath), "/metrics", "Path under which metrics are exposed."),
+    Setting::new("web.allowed_hosts", Kind::Hosts, "none", "Names under which pages may be asked for, besides addresses, `localhost` and `host_name`; any other is refused, against DNS rebinding."),
+    Setting::new("web.max_connections", Kind::Count { least: 1, most: 65_535 }, "256", "Connections held open at the same time."),
+    Setting::new("web.max_requests", Kind::Count { least: 1, most: 10_000 }, "40", "Scrapes answered at the same time; further ones get 503."),
+    Setting::new("web.header_timeout", duration(100, 300), "10s", "How long a client may take to send its request's head."),
+    Setting::new("web.request_timeout", duration(100, HOUR), "30s", "How long answering one request may take."),
+    Setting::new("web.body_limit", Kind::Size { least: KIB, most: GIB }, "4MiB", "The largest request body that is read."),
+
+    Setting::new("journal.segment_size", Kind::Size { least: MIB, most: 4 * GIB }, "64MiB", "Size at which a journal file is closed and the next begun; lowered to a quarter of the smallest retention."),
+    Setting::new("journal.sync_interval", duration(100, HOUR), "5s", "How often the journal is forced to disk: what a power cut can cost."),
+    Setting::new("journal.full_line_interval", duration(1000, HOUR), "1m", "How often a line states every value instead of the changed ones."),
+    Setting::new("journal.reserve", Kind::Size { least: 0, most: 16 * GIB }, "16MiB", "Space kept back so that a full disk can still be recorded."),
+    Setting::new("journal.compress", Kind::Bool, "true", "Whether closed journal files are compressed (zstd)."),
+    Setting::new("journal.retention.age", AGE, "7d", "Journal files older than this are removed.")
+        .also(&[Alias::of("storage.tsdb.retention.time"), Alias::old("storage.tsdb.retention")]),
+    Setting::new("journal.retention.size", RETAINED, "512MiB", "Size of each journal stream beyond which its oldest files are removed.")
+        .also(&[Alias::of("storage.tsdb.retention.size")]),
+    Setting::new("journal.events.retention.age", AGE, "", "The same, for the `events` stream.")
+        .unset("`journal.retention.age`", "90d"),
+    Setting::new("journal.events.retention.size", RETAINED, "", "The same, for the `events` stream.")
+        .unset("`journal.retention.size`", "64MiB"),
+    Setting::new("journal.logs.retention.age", AGE, "", "The same, for the `logs` stream.")
+        .unset("`journal.retention.age`", "3d"),
+    Setting::new("journal.logs.retention.size", RETAINED, "", "The same, for the `logs` stream.")
+        .unset("`journal.retention.size`", "1GiB"),
+    Setting::new("journal.received.retention.age", AGE, "", "The same, for the `received` stream.")
+        .unset("`journal.retention.age`", "3d"),
+    Setting::new("journal.received.retention.size", RETAINED, "", "The same, for the `received` stream.")
+        .unset("`journal.retention.size`", "1GiB"),
+
+    Setting::new("collectors.enable", Kind::Collectors, "none", "Collectors to turn on besides those that are on by default.")
+        .without_flag(),
+    Setting::new("collectors.disable", Kind::Collectors, "none", "Collectors to turn off.")
+        .without_flag(),
+    Setting::new("collectors.disable_defaults", Kind::Bool, "false", "Whether every collector is off that is not enabled by name."),
+    Setting::new("collectors.filesystem.mount_points_exclude", Kind::Pattern, Options::FILESYSTEM_MOUNT_POINTS_EXCLUDE, "Mount points that are left out.")
+        .also(&[Alias::old("collector.filesystem.ignored-mount-points")]),
+    Setting::new("collectors.filesystem.fs_types_exclude", Kind::Pattern, Options::FILESYSTEM_TYPES_EXCLUDE, "Filesystem types that are left out.")
+        .also(&[Alias::old("collector.filesystem.ignored-fs-types")]),
+    Setting::new("collectors.diskstats.device_exclude", Kind::Pattern, Options::DISKSTATS_DEVICE_EXCLUDE, "Block devices that are left out.")
+        .also(&[Alias::old("collector.diskstats.ignored-devices")]),
+    Setting::new("collectors.netdev.device_exclude", Kind::Pattern, Options::NOTHING, "Network devices that `netdev` leaves out.")
+        .also(&[Alias::old("collector.netdev.device-blacklist"), Alias::old("collector.netdev.ignored-devices")]),
+    Setting::new("collectors.netclass.ignored_devices", Kind::Pattern, Options::NOTHING, "Network devices that `netclass` leaves out."),
+    Setting::new("collectors.vmstat.fields", Kind::Pattern, Options::VMSTAT_FIELDS, "Fields of `/proc/vmstat` that are kept."),
+    Setting::new("collectors.netstat.fields", Kind::Pattern, Options::NETSTAT_FIELDS, "Fields of `/proc/net/netstat` and `snmp` that are kept."),
+
+    Setting::new("probes.interval", duration(500, HOUR), "10s", "How often each probe is sent."),
+    Setting::new("probes.timeout", duration(10, 60), "2s", "How long an answer may take; lowered to the probe's interval where that is shorter."),
+    Setting::new("probes.icmp", Kind::IcmpProbes, "gateway", "Hosts to ping; `gateway` is the default gateway, an empty list turns pings off."),
+    Setting::new("probes.tcp", Kind::TcpProbes, "none", "`host:port` pairs to connect to."),
+
+    Setting::new("log.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "info", "The least important messages that are logged."),
+    Setting::new("log.format", Kind::Choice(&["auto", "human", "json"]), "auto", "`auto` is human on a terminal and JSON elsewhere; node_exporter's `logfmt` is taken for human."),
+    Setting::new("log.file", Kind::Bool, "true", "Whether Farol's own log is also written to a file below `logs`."),
+    Setting::new("log.max_size", Kind::Size { least: 64 * KIB, most: GIB }, "10MiB", "Size at which that file is closed and the next begun."),
+    Setting::new("log.keep", Kind::Count { least: 0, most: 100 }, "3", "How many closed log files are kept."),
+];
+
+/// The fields of a probe that is more than its target.
+pub(super) const PROBE_FIELDS: &[&str] = &["target", "interval", "timeout"];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn keys_variables_and_flags_are_unique() {
+        let mut seen = HashSet::from([
+            "config".to_owned(),
+            "config.file".to_owned(),
+            "FAROL_CONFIG".to_owned(),
+        ]);
+        for setting in SETTINGS {
+            let aliases = setting.aliases.iter().map(|alias| alias.flag.to_owned());
+            for name in [setting.variable()].into_iter().chain(setting.flag()).chain(aliases) {
+                assert!(seen.insert(name.clone()), "{name} stands for two settings");
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_is_also_a_section() {
+        for setting in SETTINGS {
+            let section = format!("{}.", setting.key);
+            assert!(!SETTINGS.iter().any(|other| other.key.starts_with(&section)), "{section}");
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_default_says_what_it_is_instead() {
+        for setting in SETTINGS {
+            assert_eq!(setting.default.is_empty(), !setting.unset.is_empty(), "{}", setting.key);
+            assert_eq!(setting.default.is_empty(), !setting.example.is_empty(), "{}", setting.key);
+            assert!(setting.help.ends_with('.'), "{}", setting.key);
+        }
+    }
+}

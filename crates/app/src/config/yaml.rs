@@ -1,0 +1,247 @@
+//! YAML text to a small tree in which each value knows its line.
+//!
+//! Only what a configuration needs: one document of mappings, lists and scalars. Anchors, aliases,
+//! merge keys and tags are refused, which also disarms the files that expand to gigabytes; depth
+//! is bounded while reading, so that no file can exhaust the stack.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
+
+/// A place in the text, both counted from 1; (0, 0) where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mark {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node {
+    pub(super) mark: Mark,
+    pub(super) content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Content {
+    /// Nothing, `~` or `null`.
+    Empty,
+    /// Any other scalar. Its type is what the setting says, not what it looks like.
+    Scalar(String),
+    List(Vec<Node>),
+    /// In the order of the file; keys are unique.
+    Map(Vec<(Key, Node)>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Key {
+    pub(super) mark: Mark,
+    pub(super) text: String,
+}
+
+/// What is wrong with the text, as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) mark: Mark,
+    pub(super) sentence: String,
+}
+
+impl Node {
+    pub(super) fn scalar(text: impl Into<String>) -> Node {
+        Node { mark: Mark::default(), content: Content::Scalar(text.into()) }
+    }
+
+    pub(super) fn list(items: Vec<Node>) -> Node {
+        Node { mark: Mark::default(), content: Content::List(items) }
+    }
+}
+
+/// No setting lies deeper than five.
+const MOST_LEVELS: usize = 16;
+
+/// The text's tree, and the faults that did not keep it from being read on. An empty text is
+/// [`Content::Empty`].
+pub(super) fn parse(text: &str) -> (Node, Vec<Fault>) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader { parser: Parser::new_from_str(text), faults: Vec::new() };
+    let empty = Node { mark: Mark { line: 1, column: 1 }, content: Content::Empty };
+    let node = match reader.stream() {
+        Ok(node) => node.unwrap_or(empty),
+        Err(fault) => {
+            reader.faults.push(fault);
+            empty
+        }
+    };
+    (node, reader.faults)
+}
+
+struct Reader<'a> {
+    parser: Parser<'a, StrInput<'a>>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    fn stream(&mut self) -> Result<Option<Node>, Fault> {
+        let mut root = None;
+        loop {
+            let (event, span) = self.next()?;
+            let mark = mark_of(span);
+            match event {
+                Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
+                Event::StreamEnd => return Ok(root),
+                Event::DocumentStart(_) if root.is_some() => {
+                    return Err(fault(
+                        mark,
+                        "a second document starts here; a configuration is one",
+                    ));
+                }
+                Event::DocumentStart(_) => {
+                    let (event, span) = self.next()?;
+                    root = Some(self.node(event, span, 0)?);
+                }
+                Event::Alias(_)
+                | Event::Scalar(..)
+                | Event::SequenceStart(..)
+                | Event::SequenceEnd
+                | Event::MappingStart(..)
+                | Event::MappingEnd => return Err(fault(mark, "is not YAML")),
+            }
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, span: Span, level: usize) -> Result<Node, Fault> {
+        let mark = mark_of(span);
+        if level > MOST_LEVELS {
+            return Err(fault(mark, "is nested too deeply"));
+        }
+        let content = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_extras(mark, anchor, tag.is_some());
+                scalar(text.into_owned(), style)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.refuse_extras(mark, anchor, tag.is_some());
+                self.list(level)?
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.refuse_extras(mark, anchor, tag.is_some());
+                self.map(level)?
+            }
+            Event::Alias(_) => {
+                self.faults.push(fault(mark, "aliases (*name) are not read; write the value out"));
+                Content::Empty
+            }
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd
+            | Event::SequenceEnd
+            | Event::MappingEnd => return Err(fault(mark, "is not YAML")),
+        };
+        Ok(Node { mark, content })
+    }
+
+    fn refuse_extras(&mut self, mark: Mark, anchor: usize, tagged: bool) {
+        if anchor != 0 {
+            self.faults.push(fault(mark, "anchors (&name) are not read; write each value out"));
+        }
+        if tagged {
+            self.faults.push(fault(mark, "tags (!name) are not read; the setting knows its type"));
+        }
+    }
+
+    fn list(&mut self, level: usize) -> Result<Content, Fault> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(Content::List(items)),
+                (event, span) => items.push(self.node(event, span, level + 1)?),
+            }
+        }
+    }
+
+    fn map(&mut self, level: usize) -> Result<Content, Fault> {
+        let mut pairs = Pairs::default();
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                return Ok(Content::Map(pairs.held));
+            }
+            let key = self.node(event, span, level + 1)?;
+            let (event, span) = self.next()?;
+            let value = self.node(event, span, level + 1)?;
+            self.pair(&mut pairs, key, value);
+        }
+    }
+
+    fn pair(&mut self, pairs: &mut Pairs, key: Node, value: Node) {
+        let mark = key.mark;
+        let text = match key.content {
+            Content::Scalar(text) if text == "<<" => {
+                return self.faults.push(fault(mark, "merge keys (<<) are not read"));
+            }
+            Content::Scalar(text) => text,
+            Content::Empty | Content::List(_) | Content::Map(_) => {
+                return self.faults.push(fault(mark, "a key must be a plain word"));
+            }
+        };
+        match pairs.lines.get(&text) {
+            Some(line) => {
+                let sentence = format!("{} was already given in line {line}", super::quoted(&text));
+                self.faults.push(Fault { mark, sentence });
+            }
+            None => {
+                pairs.lines.insert(text.clone(), mark.line);
+                pairs.held.push((Key { mark, text }, value));
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Span), Fault> {
+        match self.parser.next_event() {
+            Some(Ok(next)) => Ok(next),
+            Some(Err(error)) => Err(syntax_fault(&error)),
+            None => Err(fault(Mark::default(), "ends too early")),
+        }
+    }
+}
+
+/// A mapping being read, and in which line each of its keys stands.
+#[derive(Default)]
+struct Pairs {
+    held: Vec<(Key, Node)>,
+    lines: HashMap<String, usize>,
+}
+
+fn scalar(text: String, style: ScalarStyle) -> Content {
+    let bare = style == ScalarStyle::Plain;
+    if bare && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL") {
+        Content::Empty
+    } else {
+        Content::Scalar(text)
+    }
+}
+
+fn mark_of(span: Span) -> Mark {
+    Mark { line: span.start.line(), column: span.start.col() + 1 }
+}
+
+fn fault(mark: Mark, sentence: &str) -> Fault {
+    Fault { mark, sentence: sentence.to_owned() }
+}
+
+/// The parser's words, or plainer ones for the mistakes people make.
+fn syntax_fault(error: &ScanError) -> Fault {
+    let mark = Mark { line: error.marker().line(), column: error.marker().col() + 1 };
+    let info = error.info();
+    let sentence = if info.contains("tab") {
+        "a tab in the indentation; YAML wants spaces".to_owned()
+    } else if info.contains("mapping values are not allowed") {
+        "a second \": \" in one line; put the value in quotes".to_owned()
+    } else if info.contains("simple key expect") {
+        "a line that is neither \"key: value\" nor \"- item\"".to_owned()
+    } else {
+        format!("is not YAML: {}", super::shortened(info))
+    };
+    Fault { mark, sentence }
+}

@@ -27,6 +27,7 @@ pub use types::{
 };
 
 mod build;
+pub mod docs;
 mod flags;
 mod gather;
 mod places;
@@ -108,6 +109,26 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Problems> {
         return Err(Problems(gathered.problems));
     }
     Ok(Loaded { config, effective, warnings: gathered.warnings, file: gathered.file })
+}
+
+/// [`load`] with this process' own environment and machine.
+pub fn from_process(flags: Vec<(String, String)>) -> Result<Loaded, Problems> {
+    load(&Inputs { flags, environment: environment(), facts: facts() })
+}
+
+/// A span as the configuration writes it (`1h30m`), for flags that are no settings.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    units::duration(text).map_err(|wrong| wrong.why)
+}
+
+/// The number of a group by its name in `/etc/group`.
+pub fn group_by_name(name: &str) -> Option<u32> {
+    const MOST_BYTES: u64 = 1024 * 1024;
+    let bytes = read_file(Path::new("/etc/group"), MOST_BYTES).ok()?;
+    String::from_utf8_lossy(&bytes).lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
+    })
 }
 
 /// What the collectors are told; the boards are `app`'s.

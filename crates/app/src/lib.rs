@@ -1,3 +1,14 @@
 //! The parts of the program `farol`; `main` only calls them.
 
+pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod control;
+pub mod core;
+pub mod follow;
+pub mod http_get;
+pub mod logging;
+pub mod parts;
+pub mod run;
+pub mod sampler;
+pub mod upkeep;

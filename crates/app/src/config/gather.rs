@@ -217,7 +217,10 @@ impl Gathering<'_> {
             match row.sets {
                 Sets::ConfigFile => {}
                 Sets::Collector(collector, on) => {
-                    self.gathered.collectors.push(Switch { on, names: vec![collector], source })
+                    {
+ let names = vec![collector];
+ self.gathered.collectors.push(Switch { on, names, source });
+}
                 }
                 Sets::Setting(setting) if setting.kind.is_list() => {
                     let node = values::node_of(setting, text);

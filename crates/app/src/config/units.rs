@@ -283,8 +283,8 @@ mod tests {
 
         #[test]
         fn no_text_is_too_odd(text in "\\PC{0,12}|[0-9.:\\[\\]smhdKMiB-]{0,12}") {
-            let _ = (duration(&text), size(&text), count(&text), boolean(&text));
-            let _ = (address(&text), icmp_target(&text), tcp_target(&text));
+            drop((duration(&text), size(&text), count(&text), boolean(&text)));
+            drop((address(&text), icmp_target(&text), tcp_target(&text)));
         }
     }
 }

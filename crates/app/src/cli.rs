@@ -1,0 +1,139 @@
+//! The command line: one row and one file per subcommand.
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+mod check;
+mod collectors;
+mod completions;
+mod config;
+mod health;
+mod journal;
+mod man;
+pub mod out;
+mod reload;
+mod run;
+mod running;
+mod status;
+
+pub use out::{Out, complain};
+
+/// One subcommand.
+struct Subcommand {
+    name: &'static str,
+    about: &'static str,
+    configure: fn(Command) -> Command,
+    run: fn(&ArgMatches, &mut Out) -> anyhow::Result<ExitCode>,
+}
+
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        name: "run",
+        about: "Collect, keep and serve, in one process",
+        configure: run::configure,
+        run: run::run,
+    },
+    Subcommand {
+        name: "collect",
+        about: "Collect and keep, without a port (the monitoring-app process)",
+        configure: run::configure,
+        run: run::collect,
+    },
+    Subcommand {
+        name: "serve",
+        about: "Serve what another process journals (the monitoring-metrics process)",
+        configure: run::configure,
+        run: run::serve,
+    },
+    Subcommand {
+        name: "status",
+        about: "Show the vital signs of the running Farol",
+        configure: status::configure,
+        run: status::run,
+    },
+    Subcommand {
+        name: "health",
+        about: "Ask the running Farol whether it is well; for health checks",
+        configure: health::configure,
+        run: health::run,
+    },
+    Subcommand {
+        name: "reload",
+        about: "Let the running Farol read its configuration again",
+        configure: reload::configure,
+        run: reload::run,
+    },
+    Subcommand {
+        name: "check",
+        about: "Check the configuration and stop",
+        configure: check::configure,
+        run: check::run,
+    },
+    Subcommand {
+        name: "config",
+        about: "Show each effective value and where it came from",
+        configure: config::configure,
+        run: config::run,
+    },
+    Subcommand {
+        name: "collectors",
+        about: "List the collectors and what they yield",
+        configure: collectors::configure,
+        run: collectors::run,
+    },
+    Subcommand {
+        name: "journal",
+        about: "Read, follow and verify the journal",
+        configure: journal::configure,
+        run: journal::run,
+    },
+    Subcommand {
+        name: "completions",
+        about: "Write the completions for a shell",
+        configure: completions::configure,
+        run: completions::run,
+    },
+    Subcommand {
+        name: "man",
+        about: "Write the manual page",
+        configure: man::configure,
+        run: man::run,
+    },
+];
+
+/// The whole command line, for parsing, completions, the manual page and the reference.
+pub fn command() -> Command {
+    let root = Command::new("farol")
+        .version(VERSION)
+        .about("Watches a machine: metrics, journal, health")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .max_term_width(100);
+    SUBCOMMANDS.iter().fold(root, |root, row| {
+        root.subcommand((row.configure)(Command::new(row.name).about(row.about)))
+    })
+}
+
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(2) };
+    let Some(row) = SUBCOMMANDS.iter().find(|row| row.name == name) else {
+        return ExitCode::from(2);
+    };
+    let mut out = Out::new();
+    let result = (row.run)(matches, &mut out);
+    drop(out);
+    result.unwrap_or_else(|error| {
+        complain(format!("farol: {error:#}"));
+        exit_code_of(&error)
+    })
+}
+
+/// A question about the state that nobody answers is "unknown" (3), as in monitoring plug-ins.
+fn exit_code_of(error: &anyhow::Error) -> ExitCode {
+    let not_running = error.downcast_ref::<running::NotRunning>().is_some();
+    ExitCode::from(if not_running { 3 } else { 1 })
+}

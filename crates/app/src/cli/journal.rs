@@ -1,0 +1,258 @@
+//! `farol journal cat | tail | verify`: the journal, read without a running Farol and without its
+//! lock.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use farol_disk::{Disk, RealDisk};
+use farol_journal::{Item, Line, Reader, StartAt};
+use farol_model::{Stream, Timestamp};
+
+use super::{Out, complain, running};
+use crate::{clock, config};
+
+pub(super) fn configure(command: Command) -> Command {
+    command
+        .subcommand_required(true)
+        .subcommand(with_stream(
+            running::configure(Command::new("cat").about("Write the journal's good lines"))
+                .arg(
+                    Arg::new("full")
+                        .long("full")
+                        .action(ArgAction::SetTrue)
+                        .help("Write each line whole, also those stored as differences"),
+                )
+                .arg(Arg::new("since").long("since").value_name("TIME").help(
+                    "Only what is younger: a span such as 1h30m, or a time such as 2026-11-22T10:00:00Z",
+                )),
+        ))
+        .subcommand(with_stream(
+            running::configure(Command::new("tail").about("Write the journal's last lines"))
+                .arg(
+                    Arg::new("lines")
+                        .long("lines")
+                        .short('n')
+                        .value_parser(value_parser!(usize))
+                        .default_value("10")
+                        .help("How many lines"),
+                )
+                .arg(
+                    Arg::new("follow")
+                        .long("follow")
+                        .short('f')
+                        .action(ArgAction::SetTrue)
+                        .help("Then go on with what is appended"),
+                )
+                .arg(
+                    Arg::new("full")
+                        .long("full")
+                        .action(ArgAction::SetTrue)
+                        .help("Write each line whole"),
+                ),
+        ))
+        .subcommand(running::configure(
+            Command::new("verify").about("Read everything and name what is damaged"),
+        ))
+}
+
+fn with_stream(command: Command) -> Command {
+    let names = Stream::ALL.map(Stream::name);
+    command.arg(
+        Arg::new("stream")
+            .long("stream")
+            .value_parser(names)
+            .default_value("metrics")
+            .help("Which of the journal's streams"),
+    )
+}
+
+pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let (name, matches) = matches.subcommand().context("no subcommand")?;
+    let journal = Source {
+        disk: Arc::new(RealDisk),
+        folder: config::from_process(config::flags_from(matches))?.config.logs,
+    };
+    match name {
+        "cat" => cat(&journal, matches, out),
+        "tail" => tail(&journal, matches, out),
+        _ => verify(&journal, out),
+    }
+}
+
+struct Source {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+}
+
+impl Source {
+    fn open(&self, stream: Stream, start: StartAt) -> anyhow::Result<Reader> {
+        Ok(Reader::open(Arc::clone(&self.disk), &self.folder, stream, start)?)
+    }
+}
+
+fn stream(matches: &ArgMatches) -> Stream {
+    let name = matches.get_one::<String>("stream").map_or("metrics", String::as_str);
+    Stream::from_name(name).unwrap_or(Stream::Metrics)
+}
+
+fn cat(journal: &Source, matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let since = match matches.get_one::<String>("since") {
+        Some(text) => parse_since(text, clock::now())?,
+        None => Timestamp::from_millis(i64::MIN),
+    };
+    let mut writer = LineWriter::new(matches.get_flag("full"));
+    let mut reader = journal.open(stream(matches), StartAt::Oldest)?;
+    while let Some(item) = reader.next()?
+        && out.is_open()
+    {
+        match item {
+            Item::Line(line) if line.record.at() >= since => writer.write(&line, out),
+            Item::Line(_) => {}
+            other => writer.note(&other),
+        }
+    }
+    Ok(writer.finish())
+}
+
+fn tail(journal: &Source, matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let wanted = *matches.get_one::<usize>("lines").expect("it has a default");
+    let mut writer = LineWriter::new(matches.get_flag("full"));
+    let mut reader = journal.open(stream(matches), StartAt::NewestSegment)?;
+    let mut last = std::collections::VecDeque::with_capacity(wanted.min(10_000) + 1);
+    while let Some(item) = reader.next()? {
+        match item {
+            Item::Line(line) => {
+                last.push_back(line);
+                if last.len() > wanted {
+                    last.pop_front();
+                }
+            }
+            other => writer.note(&other),
+        }
+    }
+    for line in last.drain(..) {
+        writer.write(&line, out);
+    }
+    while matches.get_flag("follow") && out.is_open() {
+        out.flush();
+        std::thread::park_timeout(Duration::from_millis(200));
+        while let Some(item) = reader.next()? {
+            match item {
+                Item::Line(line) => writer.write(&line, out),
+                other => writer.note(&other),
+            }
+        }
+    }
+    Ok(writer.finish())
+}
+
+/// Writes lines as they stand or whole, and says beside the output what was damaged.
+struct LineWriter {
+    full: bool,
+    damaged: u64,
+    incomplete: u64,
+}
+
+impl LineWriter {
+    fn new(full: bool) -> LineWriter {
+        LineWriter { full, damaged: 0, incomplete: 0 }
+    }
+
+    fn write(&mut self, line: &Line, out: &mut Out) {
+        if self.full && line.complete {
+            out.bytes(&farol_journal::full_line(&line.record, sequence_number(&line.raw)));
+            return;
+        }
+        // What is not complete is shown as it stands: nobody knows the rest.
+        self.incomplete += u64::from(!line.complete);
+        out.bytes(&line.raw);
+        out.bytes(b"\n");
+    }
+
+    fn note(&mut self, item: &Item) {
+        match item {
+            Item::Line(_) => {}
+            Item::Damage(damage) => {
+                self.damaged += 1;
+                complain(format!("farol: {damage}"));
+            }
+            Item::Gap(gap) => complain(format!("farol: {gap}")),
+        }
+    }
+
+    fn finish(self) -> ExitCode {
+        if self.full && self.incomplete > 0 {
+            complain(format!(
+                "farol: {} lines are shown as stored: their full line is damaged or gone",
+                self.incomplete
+            ));
+        }
+        if self.damaged > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+/// A line begins with `{"seq":N,`.
+fn sequence_number(raw: &[u8]) -> u64 {
+    let digits = raw.strip_prefix(b"{\"seq\":").unwrap_or_default();
+    digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .fold(0, |number: u64, digit| number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
+}
+
+fn parse_since(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(Timestamp::from_millis(at.as_millisecond()));
+    }
+    let span = config::parse_duration(text).map_err(|reason| {
+        anyhow::anyhow!("--since {text:?} is neither a span such as 1h30m nor a time such as 2026-11-22T10:00:00Z: {reason}")
+    })?;
+    let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    Ok(Timestamp::from_millis(now.as_millis().saturating_sub(millis)))
+}
+
+fn verify(journal: &Source, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let report = farol_journal::verify(&journal.disk, &journal.folder)?;
+    for file in &report.files {
+        let (name, lines, bytes) = (&file.name, file.lines, file.bytes);
+        let verdict = if file.damage.is_empty() { "good" } else { "DAMAGED" };
+        out.line(format!("{name:<40} {lines:>9} lines {bytes:>12} bytes  {verdict}"));
+        for damage in &file.damage {
+            out.line(format!("    {damage}"));
+        }
+        if file.incomplete > 0 {
+            out.line(format!("    {} lines without their full line", file.incomplete));
+        }
+        if file.unfinished > 0 {
+            out.line(format!("    {} bytes at the end are no whole line (yet)", file.unfinished));
+        }
+    }
+    for gap in &report.gaps {
+        out.line(gap.to_string());
+    }
+    if report.files.is_empty() {
+        out.line(format!("no journal in {}", journal.folder.display()));
+    }
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_span_before_now_or_a_time() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        assert_eq!(parse_since("1h30m", now).unwrap().as_millis(), 1_699_994_600_000);
+        let at = parse_since("2023-11-14T22:13:20Z", now).unwrap();
+        assert_eq!(at.as_millis(), 1_700_000_000_000);
+        assert!(parse_since("yesterday", now).unwrap_err().to_string().contains("1h30m"));
+    }
+
+    #[test]
+    fn the_sequence_number_is_read_from_the_lines_start() {
+        assert_eq!(sequence_number(br#"{"seq":1203,"ts":""#), 1203);
+        assert_eq!(sequence_number(b"garbage"), 0);
+    }
+}

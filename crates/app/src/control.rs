@@ -1,0 +1,188 @@
+//! The control socket `<data>/control.sock` (0600): how commands on the same machine reach a running
+//! `run` or `collect`. One JSON line asks, one JSON line answers; described in
+//! `docs/formats/control.md`.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt},
+    net::UnixListener,
+    sync::Semaphore,
+};
+
+/// A request is one short line.
+const LONGEST_REQUEST: u64 = 4096;
+const LONGEST_ANSWER: u64 = 4 << 20;
+const CONNECTIONS: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the program answers to a command; called on the runtime.
+pub type Answer = Arc<dyn Fn(Command) -> AnswerFuture + Send + Sync>;
+pub type AnswerFuture =
+    std::pin::Pin<Box<dyn Future<Output = Result<Value, String>> + Send + 'static>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    Health,
+    Reload,
+}
+
+impl Command {
+    fn from_name(name: &str) -> Option<Command> {
+        match name {
+            "health" => Some(Command::Health),
+            "reload" => Some(Command::Reload),
+            _ => None,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Command::Health => "health",
+            Command::Reload => "reload",
+        }
+    }
+}
+
+/// Binds the socket. One left behind by a process that is gone is taken over.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    if path.exists() {
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("{}: another farol answers here", path.display()),
+            ));
+        }
+        remove(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a socket is no data: there is nothing to sync")]
+pub fn remove(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)
+}
+
+pub async fn serve(listener: UnixListener, answer: Answer) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: a pause, not a spin.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let answer = Arc::clone(&answer);
+        tokio::spawn(async move {
+            let talk = talk(stream, answer);
+            if tokio::time::timeout(PATIENCE, talk).await.is_err() {
+                tracing::debug!("a client of the control socket took too long");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn talk(stream: tokio::net::UnixStream, answer: Answer) {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut read = tokio::io::BufReader::new(read.take(LONGEST_REQUEST));
+    if read.read_line(&mut line).await.is_err() {
+        return;
+    }
+    let reply = match parse(&line) {
+        Ok(command) => answer(command).await,
+        Err(reason) => Err(reason),
+    };
+    let reply = match reply {
+        Ok(value) => json!({ "ok": true, "answer": value }),
+        Err(reason) => json!({ "ok": false, "error": reason }),
+    };
+    // The client may be gone; there is nobody else to tell.
+    write.write_all(format!("{reply}\n").as_bytes()).await.ok();
+}
+
+fn parse(line: &str) -> Result<Command, String> {
+    let request: Value =
+        serde_json::from_str(line).map_err(|error| format!("not a JSON line: {error}"))?;
+    let name = request.get("command").and_then(Value::as_str).unwrap_or_default();
+    Command::from_name(name)
+        .ok_or_else(|| format!("unknown command {name:?}; known: \"health\", \"reload\""))
+}
+
+/// Asks a running process; for the command line.
+#[derive(Debug)]
+pub enum AskError {
+    /// Nobody answers at the socket.
+    NotRunning(io::Error),
+    Refused(String),
+}
+
+pub fn ask(path: &Path, command: Command) -> Result<Value, AskError> {
+    let line = ask_line(path, command).map_err(AskError::NotRunning)?;
+    let mut reply: Value = serde_json::from_str(&line)
+        .map_err(|error| AskError::Refused(format!("{}: {error}", path.display())))?;
+    match reply.get("ok") {
+        Some(Value::Bool(true)) => Ok(reply["answer"].take()),
+        _ => Err(AskError::Refused(reply["error"].as_str().unwrap_or("no reason given").into())),
+    }
+}
+
+fn ask_line(path: &Path, command: Command) -> io::Result<String> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("{{\"command\":\"{}\"}}\n", command.name()).as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut line)?;
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_a_json_line_and_a_bad_one_is_told_what_is_known() {
+        assert_eq!(parse("{\"command\":\"reload\"}\n"), Ok(Command::Reload));
+        assert!(parse("{\"command\":\"dance\"}\n").unwrap_err().contains("\"health\""));
+        assert!(parse("hello").unwrap_err().starts_with("not a JSON line"));
+    }
+
+    #[tokio::test]
+    async fn the_socket_answers_is_private_and_a_dead_one_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        drop(bind(&path).unwrap());
+        let listener = bind(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+
+        let answer: Answer = Arc::new(|command| {
+            Box::pin(async move {
+                match command {
+                    Command::Health => Ok(json!({ "status": "ok" })),
+                    Command::Reload => Err("no".into()),
+                }
+            })
+        });
+        let server = tokio::spawn(serve(listener, answer));
+        let (health, reload) = tokio::task::spawn_blocking(move || {
+            (ask(&path, Command::Health), ask(&path, Command::Reload))
+        })
+        .await
+        .unwrap();
+        server.abort();
+        assert_eq!(health.unwrap()["status"], "ok");
+        assert!(matches!(reload, Err(AskError::Refused(reason)) if reason == "no"));
+    }
+}

@@ -1,0 +1,168 @@
+//! `farol serve`: reads a journal that another process writes and publishes what its last lines say.
+//! It never writes there, and needs neither the writer's lock nor its rights.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use farol_collect::own;
+use farol_disk::Disk;
+use farol_journal::{Item, Reader, StartAt};
+use farol_model::{Current, Record, Snapshot, State, Stream, Text, Verdict};
+use tokio::sync::watch;
+
+use crate::core;
+
+/// How often the journal is looked at: a fraction of the fast lane's interval.
+const PAUSE: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+pub struct Follower {
+    stop: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+pub struct Settings {
+    pub disk: Arc<dyn Disk>,
+    pub logs: PathBuf,
+    pub host: Text,
+    pub current: watch::Sender<Arc<Current>>,
+    /// Raised when the end of the journal was reached for the first time.
+    pub ready: watch::Sender<bool>,
+    pub board: Arc<own::Board>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("logs", &self.logs).finish_non_exhaustive()
+    }
+}
+
+impl Follower {
+    pub fn start(settings: Settings) -> std::io::Result<Follower> {
+        let (stop, stopped) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("follow".into())
+            .spawn(move || Following::new(settings).run(&stopped))?;
+        Ok(Follower { stop, thread })
+    }
+
+    pub fn stop(self) {
+        self.stop.try_send(()).ok();
+        self.thread.join().ok();
+    }
+}
+
+struct Following {
+    settings: Settings,
+    reader: Option<Reader>,
+    lanes: [Option<Arc<Snapshot>>; 2],
+    /// Said once, not at every look.
+    complaint: Option<String>,
+}
+
+impl Following {
+    fn new(settings: Settings) -> Following {
+        Following { settings, reader: None, lanes: [None, None], complaint: None }
+    }
+
+    fn run(&mut self, stopped: &Receiver<()>) {
+        loop {
+            match self.read_on() {
+                Ok(()) => {
+                    self.complaint = None;
+                    if self.lanes.iter().any(Option::is_some) {
+                        self.settings.ready.send_replace(true);
+                    }
+                }
+                Err(error) => self.complain(error),
+            }
+            match stopped.recv_timeout(PAUSE) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Everything there is up to now; published once at its end.
+    fn read_on(&mut self) -> Result<(), farol_journal::JournalError> {
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => self.open()?,
+        };
+        let mut changed = false;
+        let result = loop {
+            match reader.next() {
+                Ok(Some(item)) => changed |= self.take(item),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.reader = Some(reader);
+        if changed {
+            self.publish();
+        }
+        result
+    }
+
+    fn open(&self) -> Result<Reader, farol_journal::JournalError> {
+        let disk = Arc::clone(&self.settings.disk);
+        Reader::open(disk, &self.settings.logs, Stream::Metrics, StartAt::NewestSegment)
+    }
+
+    /// Whether what is current changed.
+    fn take(&mut self, item: Item) -> bool {
+        match item {
+            Item::Line(line) => {
+                let Record::Snapshot(snapshot) = line.record else { return false };
+                // Without its base a line does not say all that was true.
+                if !line.complete {
+                    return false;
+                }
+                let lane = snapshot.lane.index();
+                self.lanes[lane] = Some(snapshot);
+                true
+            }
+            Item::Damage(damage) => {
+                tracing::warn!(%damage, "a damaged part of the journal was skipped");
+                self.settings.board.update(|figures| figures.journal_damaged_lines += 1);
+                false
+            }
+            Item::Gap(gap) => {
+                tracing::warn!(%gap, "segments of the journal are missing");
+                false
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let newest = self.lanes.iter().flatten().max_by_key(|snapshot| snapshot.at);
+        let state = newest.map(|snapshot| snapshot.state).unwrap_or_default();
+        let host = newest.map_or(&self.settings.host, |snapshot| &snapshot.host).clone();
+        let verdict = match state {
+            State::Unknown => core::verdict(),
+            state => Verdict { state, reasons: Vec::new() },
+        };
+        let lanes = self.lanes.clone();
+        self.settings.current.send_replace(Arc::new(Current {
+            host,
+            verdict,
+            lanes,
+            ..Current::default()
+        }));
+    }
+
+    fn complain(&mut self, error: farol_journal::JournalError) {
+        let error = error.to_string();
+        if self.complaint.as_ref() != Some(&error) {
+            tracing::warn!(%error, "the journal cannot be read yet; trying on");
+            self.complaint = Some(error);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What a configuration asks for, built purely: nothing is opened, bound or started here. `farol
+//! check` stops after it, and a reload does it first, so a bad file changes nothing.
+
+use std::sync::Arc;
+
+use farol_collect::{OptionsError, Runner, own, probe};
+use farol_model::{Lane, Stream};
+
+use crate::{
+    config::{self, Config, Retention},
+    sampler::Plan,
+};
+
+/// The boards on which the program's parts leave what collectors report.
+#[derive(Clone, Debug, Default)]
+pub struct Boards {
+    pub own: Arc<own::Board>,
+    pub probes: Arc<probe::Board>,
+}
+
+/// One plan per lane, by `Lane::index`.
+pub fn plans(config: &Config, boards: &Boards) -> Result<[Plan; 2], OptionsError> {
+    let options =
+        config::collect_options(config, Arc::clone(&boards.own), Arc::clone(&boards.probes));
+    let entries = config.collectors.entries();
+    let plan = |lane: Lane| -> Result<Plan, OptionsError> {
+        let host = config.host.clone();
+        let runner = Runner::new(lane, host, &entries, &options, config.collector_timeout)?;
+        let interval = match lane {
+            Lane::Fast => config.interval,
+            Lane::Slow => config.slow_interval,
+        };
+        Ok(Plan { runner, interval, host: config.host_name.clone() })
+    };
+    Ok([plan(Lane::Fast)?, plan(Lane::Slow)?])
+}
+
+pub fn journal_settings(config: &Config, group: Option<u32>) -> farol_journal::Settings {
+    let mut settings = farol_journal::Settings {
+        segment_bytes: config.journal.segment_size,
+        reserve_bytes: config.journal.reserve,
+        compression: config.journal.compress.then_some(COMPRESSION_LEVEL),
+        ..farol_journal::Settings::default()
+    };
+    settings.access.group = group;
+    for stream in Stream::ALL {
+        let Retention { age, size } = config.journal.retention(stream);
+        *settings.retention_mut(stream) = farol_journal::Retention {
+            days: age.as_secs().div_ceil(SECONDS_A_DAY),
+            bytes: size,
+        };
+    }
+    settings
+}
+
+/// Beyond it, the size hardly falls and the time doubles.
+const COMPRESSION_LEVEL: i32 = 3;
+const SECONDS_A_DAY: u64 = 24 * 60 * 60;

@@ -1,0 +1,610 @@
+//! The life of the program, read top to bottom: read the configuration, build everything purely,
+//! open the journal, bind the listeners, start the threads, wait, and stop in reverse.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::Context;
+use farol_disk::{Disk, RealDisk};
+use farol_journal::Journal;
+use farol_model::{Current, Lane, Text, Timestamp};
+use serde_json::Value;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, watch},
+};
+
+use crate::{
+    cli::Out,
+    clock,
+    config::{self, Config, Group, Loaded},
+    control, core::{Core, Event},
+    follow::{self, Follower},
+    logging, parts::{self, Boards},
+    sampler::{Plan, Sampler},
+    upkeep::{self, Repeating},
+};
+
+/// The program's three shapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Run,
+    Collect,
+    Serve,
+}
+
+impl Shape {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Shape::Run => "run",
+            Shape::Collect => "collect",
+            Shape::Serve => "serve",
+        }
+    }
+
+    const fn collects(self) -> bool {
+        matches!(self, Shape::Run | Shape::Collect)
+    }
+
+    const fn listens(self) -> bool {
+        matches!(self, Shape::Run | Shape::Serve)
+    }
+}
+
+/// How long each step of the stop may take before it is left behind.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// One snapshot in flight per lane, and a few events: a full mailbox means a stuck core.
+const MAILBOX: usize = 16;
+
+pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let started = clock::now();
+    let loaded = config::from_process(flags.clone())?;
+    let config = loaded.config.clone();
+    let has_data = prepare_folders(shape, &config)?;
+    let log = logging::start(&log_settings(shape, &config));
+    announce(shape, &loaded, &log);
+
+    let boards = Boards::default();
+    boards.own.update(|figures| {
+        figures.version = crate::cli::VERSION;
+        figures.revision = REVISION;
+        figures.rust_version = RUST_VERSION;
+    });
+    let plans = parts::plans(&config, &boards)?;
+
+    let (current, watch_current) = watch::channel(Arc::new(Current {
+        host: config.host_name.clone(),
+        verdict: crate::core::verdict(),
+        ..Current::default()
+    }));
+    let (ready, watch_ready) = watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .thread_name("net")
+        .enable_all()
+        .build()
+        .context("cannot start the network threads")?;
+
+    let listeners = match shape.listens() {
+        true => runtime.block_on(bind(&config.listen))?,
+        false => Vec::new(),
+    };
+    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+    let socket = has_data.then(|| config.data.join("control.sock"));
+    let control = match &socket {
+        Some(path) => {
+            let _inside = runtime.enter();
+            Some(control::bind(path).with_context(|| path.display().to_string())?)
+        }
+        None => None,
+    };
+
+    let source = match shape.collects() {
+        true => Source::collect(&config, plans, current, &boards)?,
+        false => Source::follow(&config, current, ready.clone(), &boards)?,
+    };
+    let (stop, stopping) = watch::channel(false);
+    let (commands, inbox) = mpsc::channel(8);
+    let site = site(shape, &config, watch_current.clone(), watch_ready, commands, started);
+    let program = Program {
+        shape,
+        flags,
+        config,
+        boards,
+        source,
+        stop,
+        probes: None,
+        ready,
+        current: watch_current,
+        socket,
+    };
+    runtime.block_on(program.live(site, listeners, control, inbox, stopping, &addresses, out))?;
+    // Whatever still hangs (a resolver, a stuck file system) is left behind.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What feeds `current`: this process's own samplers, or another's journal.
+#[derive(Debug)]
+enum Source {
+    Collecting {
+        samplers: [Sampler; 2],
+        core: SyncSender<Event>,
+        core_thread: JoinHandle<()>,
+        helpers: Vec<Repeating>,
+    },
+    Following(Follower),
+}
+
+impl Source {
+    fn collect(
+        config: &Config,
+        plans: [Plan; 2],
+        current: watch::Sender<Arc<Current>>,
+        boards: &Boards,
+    ) -> anyhow::Result<Source> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let settings = parts::journal_settings(config, group_id(config)?);
+        let mut helpers = Vec::new();
+        let host = config.host_name.clone();
+        let core = match open_journal(&disk, config, &settings) {
+            Ok(journal) => {
+                let board = Arc::clone(&boards.own);
+                helpers.push(upkeep::start_sync(
+                    journal.syncer(),
+                    config.journal.sync_interval,
+                    Arc::clone(&boards.own),
+                )?);
+                helpers.push(upkeep::start_upkeep(
+                    Arc::clone(&disk),
+                    config.logs.clone(),
+                    settings,
+                    journal.syncer(),
+                )?);
+                Core::new(host, journal, current, board)
+            }
+            Err(error) if error.is_full() => {
+                let reason = Text::from(error.to_string());
+                let config = config.clone();
+                let open = Box::new(move || open_journal(&disk, &config, &settings));
+                Core::without_journal(host, open, reason, current, Arc::clone(&boards.own))
+            }
+            Err(error) => return Err(error.into()),
+        };
+
+        let (mailbox, inbox) = sync_channel(MAILBOX);
+        let core_thread = std::thread::Builder::new()
+            .name("core".into())
+            .spawn(move || core.run(&inbox))?;
+        let started = Event::Happened {
+            event: Text::from_static("started"),
+            message: format!("farol {} started", crate::cli::VERSION).into(),
+        };
+        mailbox.send(started).ok();
+        let [fast, slow] = plans;
+        let start = |plan| Sampler::start(plan, mailbox.clone(), Arc::clone(&boards.own));
+        let samplers = [start(fast)?, start(slow)?];
+        Ok(Source::Collecting { samplers, core: mailbox, core_thread, helpers })
+    }
+
+    fn follow(
+        config: &Config,
+        current: watch::Sender<Arc<Current>>,
+        ready: watch::Sender<bool>,
+        boards: &Boards,
+    ) -> anyhow::Result<Source> {
+        let follower = Follower::start(follow::Settings {
+            disk: Arc::new(RealDisk),
+            logs: config.logs.clone(),
+            host: config.host_name.clone(),
+            current,
+            ready,
+            board: Arc::clone(&boards.own),
+        })?;
+        Ok(Source::Following(follower))
+    }
+
+    /// Samplers first, then the core with its last lines, then what syncs and tidies.
+    fn stop(self) {
+        match self {
+            Source::Collecting { samplers, core, core_thread, helpers } => {
+                for sampler in samplers {
+                    sampler.stop(STOP_PATIENCE);
+                }
+                core.send(Event::Stop).ok();
+                core_thread.join().ok();
+                helpers.into_iter().for_each(Repeating::stop);
+            }
+            Source::Following(follower) => follower.stop(),
+        }
+    }
+}
+
+/// The running program, as the main thread holds it.
+struct Program {
+    shape: Shape,
+    flags: Vec<(String, String)>,
+    config: Config,
+    boards: Boards,
+    source: Source,
+    /// Raised once: listeners, probes and the rest that waits for a network end.
+    stop: watch::Sender<bool>,
+    /// Ends the probes of the configuration before a reload.
+    probes: Option<watch::Sender<bool>>,
+    ready: watch::Sender<bool>,
+    current: watch::Receiver<Arc<Current>>,
+    socket: Option<PathBuf>,
+}
+
+impl Program {
+    async fn live(
+        mut self,
+        site: farol_web::Site,
+        listeners: Vec<TcpListener>,
+        control: Option<tokio::net::UnixListener>,
+        mut inbox: mpsc::Receiver<farol_web::Command>,
+        stopping: watch::Receiver<bool>,
+        addresses: &[SocketAddr],
+        out: &mut Out,
+    ) -> anyhow::Result<()> {
+        let mut signals = Signals::install()?;
+        let commands = site.commands.clone();
+        if let Some(listener) = control {
+            tokio::spawn(control::serve(listener, answers(site.clone(), commands)));
+        }
+        let web = tokio::spawn(farol_web::serve(listeners, site, raised(stopping)));
+        self.start_probes();
+        if self.shape.collects() {
+            tokio::spawn(raise_when_first_ticks_are_in(self.current.clone(), self.ready.clone()));
+        }
+        self.say_where(addresses, out);
+        notify(&[sd_notify::NotifyState::Ready]);
+
+        let mut watchdog = tokio::time::interval(watchdog_interval());
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hang_up.recv() => {
+                    if let Err(error) = self.reload() {
+                        tracing::error!(error = format!("{error:#}"), "the new configuration was not taken");
+                    }
+                }
+                Some(command) = inbox.recv() => self.obey(command),
+                _ = watchdog.tick() => self.feed_watchdog(),
+            }
+        }
+
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("stopping");
+        exit_on_a_second(signals);
+        if let Some(path) = &self.socket {
+            control::remove(path).ok();
+        }
+        self.stop.send_replace(true);
+        let source = self.source;
+        let stopped = tokio::task::spawn_blocking(move || source.stop());
+        if let Err(error) = web.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            tracing::error!(%error, "the listener ended badly");
+        }
+        stopped.await.ok();
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    fn say_where(&self, addresses: &[SocketAddr], out: &mut Out) {
+        for address in addresses {
+            out.line(format!("farol listening on http://{address}"));
+        }
+        if let (Shape::Collect, Some(socket)) = (self.shape, &self.socket) {
+            out.line(format!("farol collecting; control socket at {}", socket.display()));
+        }
+        out.flush();
+    }
+
+    fn obey(&mut self, command: farol_web::Command) {
+        match command {
+            farol_web::Command::Reload { reply } => {
+                // Whoever asked may have gone.
+                reply.send(self.reload().map_err(|error| format!("{error:#}"))).ok();
+            }
+        }
+    }
+
+    /// Reads the configuration again. Everything is built before anything is changed.
+    fn reload(&mut self) -> anyhow::Result<()> {
+        notify(&[sd_notify::NotifyState::Reloading]);
+        let result = self.try_reload();
+        let succeeded = result.is_ok();
+        self.boards.own.update(|figures| {
+            figures.config_reload_succeeded = Some(succeeded);
+            figures.config_reload_at = Some(clock::now());
+        });
+        notify(&[sd_notify::NotifyState::Ready]);
+        result
+    }
+
+    fn try_reload(&mut self) -> anyhow::Result<()> {
+        let loaded = config::from_process(self.flags.clone())?;
+        let plans = parts::plans(&loaded.config, &self.boards)?;
+        for key in needs_restart(&self.config, &loaded.config) {
+            tracing::warn!(key, "this change needs a restart; the rest is taken");
+        }
+        if let Source::Collecting { samplers, core, .. } = &self.source {
+            for (sampler, plan) in samplers.iter().zip(plans) {
+                sampler.replace(plan);
+            }
+            let event = Event::Happened {
+                event: Text::from_static("reloaded"),
+                message: "the configuration was read again".into(),
+            };
+            core.try_send(event).ok();
+        }
+        self.config = loaded.config;
+        self.start_probes();
+        tracing::info!("configuration reloaded");
+        Ok(())
+    }
+
+    /// Ends the probes that run, and starts those of the configuration.
+    fn start_probes(&mut self) {
+        if !self.shape.collects() {
+            return;
+        }
+        let (stop, stopping) = watch::channel(false);
+        if let Some(old) = self.probes.replace(stop) {
+            old.send_replace(true);
+        }
+        drop(stopping);
+    }
+
+    /// The service manager's watchdog is fed only while data is young.
+    fn feed_watchdog(&self) {
+        let current = self.current.borrow();
+        let now = clock::now();
+        let is_fresh = current.newest().is_none_or(|snapshot| !snapshot.is_stale(now));
+        if is_fresh || !self.shape.collects() {
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+}
+
+fn open_journal(
+    disk: &Arc<dyn Disk>,
+    config: &Config,
+    settings: &farol_journal::Settings,
+) -> Result<Journal, farol_journal::JournalError> {
+    Journal::open(Arc::clone(disk), &config.logs, settings.clone())
+}
+
+/// Keys whose new value the running program cannot take.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changes = [
+        ("listen", old.listen != new.listen),
+        ("data", old.data != new.data),
+        ("logs", old.logs != new.logs),
+        ("group", old.group != new.group),
+        ("web", old.web != new.web),
+        ("journal", old.journal != new.journal),
+        ("log", old.log != new.log),
+    ];
+    changes.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
+}
+
+fn site(
+    shape: Shape,
+    config: &Config,
+    current: watch::Receiver<Arc<Current>>,
+    ready: watch::Receiver<bool>,
+    commands: mpsc::Sender<farol_web::Command>,
+    started: Timestamp,
+) -> farol_web::Site {
+    let read_only = (shape == Shape::Serve).then(|| {
+        "this process only reads; run `farol reload` beside the process that collects".to_owned()
+    });
+    farol_web::Site {
+        current,
+        ready,
+        now: Arc::new(clock::now),
+        commands,
+        about: farol_web::About {
+            version: crate::cli::VERSION,
+            revision: REVISION,
+            command: shape.name(),
+            started,
+        },
+        settings: Arc::new(farol_web::Settings {
+            telemetry_path: config.web.telemetry_path.clone(),
+            allowed_hosts: config.web.allowed_hosts.clone(),
+            max_connections: config.web.max_connections,
+            max_requests: config.web.max_requests,
+            header_timeout: config.web.header_timeout,
+            request_timeout: config.web.request_timeout,
+            body_limit: usize::try_from(config.web.body_limit).unwrap_or(usize::MAX),
+            read_only,
+        }),
+    }
+}
+
+/// What the control socket answers.
+fn answers(
+    site: farol_web::Site,
+    commands: mpsc::Sender<farol_web::Command>,
+) -> control::Answer {
+    Arc::new(move |command| {
+        let site = site.clone();
+        let commands = commands.clone();
+        Box::pin(async move {
+            match command {
+                control::Command::Health => {
+                    farol_web::health_report(&site).map_err(|error| error.to_string())
+                }
+                control::Command::Reload => ask_for_reload(&site, &commands).await,
+            }
+        })
+    })
+}
+
+async fn ask_for_reload(
+    site: &farol_web::Site,
+    commands: &mpsc::Sender<farol_web::Command>,
+) -> Result<Value, String> {
+    if let Some(refusal) = &site.settings.read_only {
+        return Err(refusal.clone());
+    }
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    let gone = |_| "the program is stopping".to_owned();
+    commands.send(farol_web::Command::Reload { reply }).await.map_err(|_| gone(()))?;
+    answer.await.map_err(|_| gone(()))??;
+    Ok(Value::from("reloaded"))
+}
+
+async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; choose another address with --listen")
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+async fn raised(mut flag: watch::Receiver<bool>) {
+    // An error means the sender is gone, which is a stop as well.
+    flag.wait_for(|raised| *raised).await.ok();
+}
+
+async fn raise_when_first_ticks_are_in(
+    mut current: watch::Receiver<Arc<Current>>,
+    ready: watch::Sender<bool>,
+) {
+    let fast = Lane::Fast.index();
+    if current.wait_for(|current| current.lanes[fast].is_some()).await.is_ok() {
+        ready.send_replace(true);
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn install() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// A second signal to stop exits at once: the journal survives that as it survives a power cut.
+fn exit_on_a_second(mut signals: Signals) {
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = signals.terminate.recv() => {}
+            _ = signals.interrupt.recv() => {}
+        }
+        exit_now();
+    });
+}
+
+#[expect(clippy::exit, reason = "the second signal asks for exactly this")]
+fn exit_now() -> ! {
+    std::process::exit(130)
+}
+
+/// Folders that hold what is written. False when there is no place for the control socket.
+fn prepare_folders(shape: Shape, config: &Config) -> anyhow::Result<bool> {
+    let create = |folder: &Path| {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))
+    };
+    if shape.collects() {
+        create(&config.data)?;
+        // A full disk is no reason not to start; the journal says what is wrong with the folder.
+        create(&config.logs).or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })?;
+        return Ok(true);
+    }
+    Ok(create(&config.data).is_ok() && is_writable(&config.data))
+}
+
+fn is_full(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(farol_disk::is_full)
+}
+
+fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+fn log_settings(shape: Shape, config: &Config) -> logging::Settings {
+    let file = config.logs.join(format!("farol-{}.log", shape.name()));
+    logging::Settings {
+        level: config.log.level,
+        format: config.log.format,
+        file: config.log.file.then_some(file),
+        max_size: config.log.max_size,
+        keep: config.log.keep,
+    }
+}
+
+fn announce(shape: Shape, loaded: &Loaded, log: &str) {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = &loaded.config;
+    let file = loaded.file.as_ref().map_or("none".into(), |file| file.display().to_string());
+    tracing::info!(
+        version = crate::cli::VERSION,
+        command = shape.name(),
+        configuration = file,
+        logs = %config.logs.display(),
+        data = %config.data.display(),
+        log,
+        "starting"
+    );
+    if rustix::process::geteuid().is_root() && shape == Shape::Serve {
+        tracing::warn!("serve runs as root; it needs no privilege, give it a user of its own");
+    }
+}
+
+fn group_id(config: &Config) -> anyhow::Result<Option<u32>> {
+    match &config.group {
+        None => Ok(None),
+        Some(Group::Id(id)) => Ok(Some(*id)),
+        Some(Group::Name(name)) => config::group_by_name(name)
+            .map(Some)
+            .with_context(|| format!("group: there is no group {name:?} in /etc/group")),
+    }
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    // Without a service manager there is nobody to tell.
+    sd_notify::notify(state).ok();
+}
+
+/// Half of what the service manager allows; without one, a tick that does nothing.
+fn watchdog_interval() -> Duration {
+    sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |allowed| allowed / 2)
+}
+
+const REVISION: &str = match option_env!("FAROL_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+const RUST_VERSION: &str = env!("CARGO_PKG_RUST_VERSION");

@@ -1,0 +1,166 @@
+//! One thread per lane: wakes on the lane's grid, runs the collectors, hands the snapshot to the
+//! core. It never waits for the core: while the lane's last snapshot is not applied, the tick is
+//! skipped and counted.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use farol_collect::{Runner, own};
+use farol_model::{Lane, Snapshot, State, Text, Timestamp};
+
+use crate::{clock, core::Event};
+
+/// What a running sampler can be told.
+enum Order {
+    Replace(Box<Plan>),
+    Stop,
+}
+
+/// What a lane does: which collectors, how often, under which host name.
+#[derive(Debug)]
+pub struct Plan {
+    pub runner: Runner,
+    pub interval: Duration,
+    pub host: Text,
+}
+
+#[derive(Debug)]
+pub struct Sampler {
+    orders: SyncSender<Order>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sampler {
+    pub fn start(
+        plan: Plan,
+        core: SyncSender<Event>,
+        board: Arc<own::Board>,
+    ) -> std::io::Result<Sampler> {
+        let lane = plan.runner.lane();
+        let (orders, inbox) = sync_channel(4);
+        let mut sampling = Sampling {
+            lane,
+            plan,
+            core,
+            board,
+            in_flight: Arc::new(AtomicBool::new(false)),
+        };
+        let thread = thread::Builder::new()
+            .name(format!("sample-{}", lane.name()))
+            .stack_size(256 * 1024)
+            .spawn(move || sampling.run(&inbox))?;
+        Ok(Sampler { orders, thread: Some(thread) })
+    }
+
+    /// From the next tick on, do this instead.
+    pub fn replace(&self, plan: Plan) {
+        // The thread ends only by `stop`, which takes the sampler.
+        self.orders.send(Order::Replace(Box::new(plan))).ok();
+    }
+
+    /// Ends after the tick under way. A tick that hangs is left behind: its thread holds nothing
+    /// that anybody waits for.
+    pub fn stop(mut self, patience: Duration) {
+        self.orders.try_send(Order::Stop).ok();
+        let Some(thread) = self.thread.take() else { return };
+        let deadline = clock::lap() + patience;
+        while !thread.is_finished() {
+            if clock::lap() >= deadline {
+                tracing::warn!("a collector still hangs; its thread is left behind");
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        thread.join().ok();
+    }
+}
+
+struct Sampling {
+    lane: Lane,
+    plan: Plan,
+    core: SyncSender<Event>,
+    board: Arc<own::Board>,
+    in_flight: Arc<AtomicBool>,
+}
+
+impl Sampling {
+    fn run(&mut self, orders: &Receiver<Order>) {
+        self.announce();
+        // The first at once: a scrape right after the start finds data.
+        let mut last = clock::now();
+        self.tick(last);
+        loop {
+            let now = clock::now();
+            let next = clock::next_on_grid(now, self.plan.interval);
+            match orders.recv_timeout(next.since(now)) {
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Order::Replace(plan)) => {
+                    self.plan = *plan;
+                    self.announce();
+                    continue;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.count_missed(last, next);
+            last = next;
+            if self.in_flight.load(Ordering::Acquire) {
+                self.count_skipped(1);
+            } else {
+                self.tick(next);
+            }
+        }
+    }
+
+    fn tick(&mut self, at: Timestamp) {
+        let tick = self.plan.runner.tick(at);
+        let snapshot = Snapshot {
+            at,
+            interval: self.plan.interval,
+            lane: self.lane,
+            host: self.plan.host.clone(),
+            state: State::Unknown,
+            summary: tick.summary,
+            samples: tick.samples,
+            outcomes: tick.outcomes,
+        };
+        self.board.update(|figures| {
+            let lane = &mut figures.lanes[self.lane.index()];
+            lane.ticks += 1;
+            lane.tick_seconds = Some(tick.took.as_secs_f64());
+        });
+        self.in_flight.store(true, Ordering::Release);
+        let event = Event::Sampled { snapshot, in_flight: Arc::clone(&self.in_flight) };
+        match self.core.try_send(event) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.in_flight.store(false, Ordering::Release);
+                self.count_skipped(1);
+            }
+        }
+    }
+
+    /// A tick that took longer than its interval passed over grid points; they count as skipped.
+    fn count_missed(&self, last: Timestamp, next: Timestamp) {
+        let steps = next.since(last).as_millis() / self.plan.interval.as_millis().max(1);
+        // More than an hour is a stepped clock, not a slow collector.
+        if (2..=3600).contains(&steps) {
+            self.count_skipped(u64::try_from(steps - 1).unwrap_or(0));
+        }
+    }
+
+    fn count_skipped(&self, ticks: u64) {
+        self.board.update(|figures| figures.lanes[self.lane.index()].skipped += ticks);
+    }
+
+    fn announce(&self) {
+        let interval = self.plan.interval.as_secs_f64();
+        self.board.update(|figures| figures.lanes[self.lane.index()].interval_seconds = interval);
+    }
+}

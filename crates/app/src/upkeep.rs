@@ -1,0 +1,87 @@
+//! The journal's two helpers beside the core: `sync` makes what was appended durable, `upkeep`
+//! compresses and retains closed segments. Neither ever holds up a tick.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use farol_collect::own;
+use farol_disk::Disk;
+use farol_journal::Syncer;
+
+use crate::clock;
+
+/// A thread that does one thing at an interval, and once more at its end.
+#[derive(Debug)]
+pub struct Repeating {
+    stop: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Repeating {
+    fn start(
+        name: &str,
+        interval: Duration,
+        mut work: impl FnMut() + Send + 'static,
+    ) -> std::io::Result<Repeating> {
+        let (stop, stopped) = sync_channel(1);
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            while !is_over(&stopped, interval) {
+                work();
+            }
+            work();
+        })?;
+        Ok(Repeating { stop, thread })
+    }
+
+    pub fn stop(self) {
+        self.stop.try_send(()).ok();
+        self.thread.join().ok();
+    }
+}
+
+fn is_over(stopped: &Receiver<()>, interval: Duration) -> bool {
+    !matches!(stopped.recv_timeout(interval), Err(RecvTimeoutError::Timeout))
+}
+
+pub fn start_sync(
+    syncer: Syncer,
+    interval: Duration,
+    board: Arc<own::Board>,
+) -> std::io::Result<Repeating> {
+    let mut complained = false;
+    Repeating::start("sync", interval, move || match syncer.sync() {
+        Ok(()) => {
+            complained = false;
+            board.update(|figures| figures.journal_last_sync = Some(clock::now()));
+        }
+        Err(error) if !complained => {
+            complained = true;
+            tracing::error!(%error, "the journal could not be synced; trying on");
+        }
+        Err(_) => {}
+    })
+}
+
+/// How often closed segments are looked at.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+pub fn start_upkeep(
+    disk: Arc<dyn Disk>,
+    logs: PathBuf,
+    settings: farol_journal::Settings,
+    syncer: Syncer,
+) -> std::io::Result<Repeating> {
+    Repeating::start("upkeep", UPKEEP_INTERVAL, move || {
+        let report = farol_journal::upkeep(&*disk, &logs, &settings, syncer.open_segments());
+        for error in &report.errors {
+            tracing::error!(%error, "a closed segment could not be compressed or removed");
+        }
+    })
+}

@@ -1,0 +1,16 @@
+//! The one integration test binary: the real program, started as a user would start it, beside the
+//! real peers.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests start programs, read files and wait, as the world around Farol does"
+)]
+
+mod control;
+mod disk_full;
+mod export;
+mod kill;
+mod network;
+mod program;
+mod two_processes;
+mod world;

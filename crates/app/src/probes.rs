@@ -450,9 +450,9 @@ mod tests {
     #[tokio::test]
     async fn a_name_without_an_address_is_a_lost_probe() {
         let board = Arc::new(Board::default());
-        let mut prober = prober(&board, Kind::Icmp, "not a name", None);
+        let mut prober = prober(&board, Kind::Icmp, "no..name", None);
         prober.probe_once().await;
-        assert_eq!(board.last_results(), [(Kind::Icmp, "not a name".to_owned(), None)]);
+        assert_eq!(board.last_results(), [(Kind::Icmp, "no..name".to_owned(), None)]);
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::linux::fs::MetadataExt,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -41,11 +41,11 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
-    Ok(Box::new(Probe { board: std::sync::Arc::clone(&options.probes) }))
+    Ok(Box::new(Probe { board: Arc::clone(&options.probes) }))
 }
 
 struct Probe {
-    board: std::sync::Arc<Board>,
+    board: Arc<Board>,
 }
 
 impl Collector for Probe {
@@ -71,7 +71,8 @@ fn push(out: &mut Scrape, kind: Kind, target: &str, history: &History) {
     }
     let labels = [("probe", kind.name()), ("target", target)];
     if let Some(duration) = history.last {
-        out.push(DURATION, &labels, duration.as_secs_f64());
+        // To the microsecond; finer digits are noise.
+        out.push(DURATION, &labels, (duration.as_secs_f64() * 1e6).round() / 1e6);
     }
     out.push(SUCCESS, &labels, f64::from(u8::from(history.last.is_some())));
     out.push(LOSS, &labels, history.loss());
@@ -108,6 +109,8 @@ struct Results {
     targets: BTreeMap<(Kind, String), History>,
     /// Why there are no targets.
     reason: Option<String>,
+    /// Of the writers that may write; the older ones belong to a former configuration.
+    generation: u64,
 }
 
 #[derive(Debug, Default)]
@@ -125,24 +128,13 @@ impl Board {
     /// More targets than this are not kept.
     pub const MOST_TARGETS: usize = 256;
 
-    /// One probe's result: its round-trip time, or `None` when no answer came in time.
-    pub fn record(&self, kind: Kind, target: &str, answer: Option<Duration>) {
+    /// Begins anew, without targets. What writers that were given out before still write is
+    /// dropped: a probe under way at a reload must not bring its target back.
+    pub fn writer(self: &Arc<Self>) -> Writer {
         let mut results = self.lock();
-        let key = (kind, target.to_owned());
-        if results.targets.len() >= Board::MOST_TARGETS && !results.targets.contains_key(&key) {
-            return;
-        }
-        results.targets.entry(key).or_default().record(answer);
-    }
-
-    /// The target is not probed any more (in this way).
-    pub fn forget(&self, kind: Kind, target: &str) {
-        self.lock().targets.remove(&(kind, target.to_owned()));
-    }
-
-    /// Forgets all targets and the reason: a new configuration begins.
-    pub fn clear(&self) {
-        *self.lock() = Results::default();
+        results.targets.clear();
+        results.generation += 1;
+        Writer { board: Arc::clone(self), generation: results.generation }
     }
 
     /// What is said while there are no targets.
@@ -150,9 +142,54 @@ impl Board {
         self.lock().reason = Some(reason.into());
     }
 
+    /// The last result of each target; `None` is a lost probe.
+    pub fn last_results(&self) -> Vec<(Kind, String, Option<Duration>)> {
+        let results = self.lock();
+        let targets = results.targets.iter();
+        targets.map(|((kind, target), history)| (*kind, target.clone(), history.last)).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Results> {
         // A panic under the lock leaves whole values: plain inserts only.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The probe tasks' access to the board.
+#[derive(Debug)]
+pub struct Writer {
+    board: Arc<Board>,
+    generation: u64,
+}
+
+impl Writer {
+    /// One probe's result: its round-trip time, or `None` when no answer came in time.
+    pub fn record(&self, kind: Kind, target: &str, answer: Option<Duration>) {
+        self.write(|results| {
+            let key = (kind, target.to_owned());
+            let is_full = results.targets.len() >= Board::MOST_TARGETS;
+            if !is_full || results.targets.contains_key(&key) {
+                results.targets.entry(key).or_default().record(answer);
+            }
+        });
+    }
+
+    /// The target is not probed any more (in this way).
+    pub fn forget(&self, kind: Kind, target: &str) {
+        self.write(|results| {
+            results.targets.remove(&(kind, target.to_owned()));
+        });
+    }
+
+    pub fn set_reason(&self, reason: impl Into<String>) {
+        self.write(|results| results.reason = Some(reason.into()));
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Results)) {
+        let mut results = self.board.lock();
+        if results.generation == self.generation {
+            change(&mut results);
+        }
     }
 }
 
@@ -398,8 +435,6 @@ fn inode(path: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const ECHO: Echo = Echo { identifier: 0x1234, sequence: 7, token: 0x0102_0304_0506_0708 };
@@ -481,16 +516,17 @@ eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0";
         assert_eq!(collect(&board).0, absent("no probe configured"));
         board.set_reason("no default gateway");
         assert_eq!(collect(&board).0, absent("no default gateway"));
-        board.record(Kind::Tcp, "db:5432", None);
+        let writer = board.writer();
+        writer.record(Kind::Tcp, "db:5432", None);
         assert_eq!(collect(&board).0, Ok(()));
-        board.forget(Kind::Tcp, "db:5432");
+        writer.forget(Kind::Tcp, "db:5432");
         assert_eq!(collect(&board).0, absent("no default gateway"));
     }
 
     #[test]
     fn a_target_that_never_answered_yields_a_problem_and_no_series() {
         let board = Arc::new(Board::default());
-        board.record(Kind::Icmp, "192.0.2.1", None);
+        board.writer().record(Kind::Icmp, "192.0.2.1", None);
         let (_, out, problems) = collect(&board);
         assert!(out.is_empty());
         assert_eq!(problems, ["icmp 192.0.2.1: never answered"]);
@@ -499,28 +535,39 @@ eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0";
     #[test]
     fn a_lost_probe_has_no_duration_and_loss_is_counted_over_the_last_twenty() {
         let board = Arc::new(Board::default());
-        board.record(Kind::Icmp, "192.0.2.1", None);
-        board.record(Kind::Icmp, "192.0.2.1", Some(Duration::from_millis(5)));
-        let series = |board: &Arc<Board>| collect(board).1;
-        assert_eq!(
-            series(&board),
-            [(DURATION.into(), 0.005), (SUCCESS.into(), 1.0), (LOSS.into(), 0.5)]
-        );
-        for _ in 0..19 {
-            board.record(Kind::Icmp, "192.0.2.1", Some(Duration::from_millis(5)));
-        }
-        assert_eq!(series(&board)[2].1, 0.0, "the lost one has left the window");
-        board.record(Kind::Icmp, "192.0.2.1", None);
-        assert_eq!(series(&board), [(SUCCESS.into(), 0.0), (LOSS.into(), 0.05)]);
+        let writer = board.writer();
+        let answered = || writer.record(Kind::Icmp, "192.0.2.1", Some(Duration::from_millis(5)));
+        let lost = || writer.record(Kind::Icmp, "192.0.2.1", None);
+        let series = || collect(&board).1;
+        lost();
+        answered();
+        let expected = [(DURATION.into(), 0.005), (SUCCESS.into(), 1.0), (LOSS.into(), 0.5)];
+        assert_eq!(series(), expected);
+        (0..19).for_each(|_| answered());
+        assert_eq!(series()[2].1, 0.0, "the lost one has left the window");
+        lost();
+        assert_eq!(series(), [(SUCCESS.into(), 0.0), (LOSS.into(), 0.05)]);
+    }
+
+    #[test]
+    fn a_former_configurations_probes_do_not_bring_their_targets_back() {
+        let board = Arc::new(Board::default());
+        let former = board.writer();
+        former.record(Kind::Icmp, "192.0.2.1", None);
+        let current = board.writer();
+        former.record(Kind::Icmp, "192.0.2.1", None);
+        current.record(Kind::Icmp, "192.0.2.2", None);
+        assert_eq!(board.last_results(), [(Kind::Icmp, "192.0.2.2".to_owned(), None)]);
     }
 
     #[test]
     fn the_board_is_bounded() {
-        let board = Board::default();
+        let board = Arc::new(Board::default());
+        let writer = board.writer();
         for number in 0..Board::MOST_TARGETS + 10 {
-            board.record(Kind::Icmp, &number.to_string(), None);
+            writer.record(Kind::Icmp, &number.to_string(), None);
         }
-        assert_eq!(board.lock().targets.len(), Board::MOST_TARGETS);
+        assert_eq!(board.last_results().len(), Board::MOST_TARGETS);
     }
 
     type Series = Vec<(String, f64)>;

@@ -4,7 +4,7 @@
 //! dropped at any time and opened again at its [`Reader::position`].
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -62,6 +62,23 @@ pub struct Damage {
     pub bytes: u64,
     pub file: String,
     pub what: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { position, bytes, file, what } = self;
+        write!(f, "{file}: {bytes} bytes at offset {} skipped: {what}", position.offset)
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (stream, last) = (self.stream.name(), self.found.saturating_sub(1));
+        match self.expected == last {
+            true => write!(f, "{stream}: segment {last} is missing"),
+            false => write!(f, "{stream}: segments {} to {last} are missing", self.expected),
+        }
+    }
 }
 
 /// Segments that are not there (any more).

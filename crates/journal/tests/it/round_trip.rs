@@ -1,0 +1,260 @@
+//! Any history, written and read back, equals itself.
+
+use std::{path::Path, sync::Arc};
+
+use farol_disk::Disk;
+use farol_journal::{Decoder, Item, StartAt, full_line, upkeep, verify};
+use farol_model::{Labels, Lane, Record, Sample, Stream, Text};
+use proptest::prelude::*;
+
+use crate::history::{
+    DIR, at, drain, event, lines, memory, open, ordinary, plain, plain_all, raws, read_all, reader,
+    small_settings, snapshot, universe, whole,
+};
+
+/// One thing that happens to the machine or to the journal.
+#[derive(Clone, Debug)]
+enum Deed {
+    /// The clock moves by so many seconds, then the lane ticks.
+    Tick {
+        lane: Lane,
+        seconds: i64,
+        fresh_text: bool,
+    },
+    Set {
+        series: usize,
+        value: Option<f64>,
+    },
+    Event(String),
+    Restart,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let lane = prop_oneof![3 => Just(Lane::Fast), 1 => Just(Lane::Slow)];
+    let seconds = prop_oneof![
+        8 => Just(1_i64), 2 => 2..90_i64, 1 => -200..200_i64, 1 => -400_000..400_000_i64
+    ];
+    let value = prop_oneof![
+        4 => (-1000..1000_i32).prop_map(f64::from),
+        4 => any::<f64>(),
+        1 => Just(-0.0), 1 => Just(f64::INFINITY), 1 => Just(f64::NEG_INFINITY),
+        1 => Just(f64::NAN),
+    ];
+    prop_oneof![
+        8 => (lane, seconds, any::<bool>())
+            .prop_map(|(lane, seconds, fresh_text)| Deed::Tick { lane, seconds, fresh_text }),
+        8 => (0..universe().len(), proptest::option::weighted(0.8, value))
+            .prop_map(|(series, value)| Deed::Set { series, value }),
+        1 => any::<String>().prop_map(Deed::Event),
+        1 => Just(Deed::Restart),
+    ]
+}
+
+/// The deeds' records, `None` for a restart.
+fn play(deeds: &[Deed]) -> Vec<Option<Record>> {
+    let series = universe();
+    let mut values: Vec<Option<f64>> = vec![Some(1.0); series.len()];
+    let mut now = 0;
+    let mut records = Vec::new();
+    for deed in deeds {
+        match deed {
+            Deed::Set { series, value } => values[*series] = *value,
+            Deed::Event(message) => records.push(Some(event(now, message))),
+            Deed::Restart => records.push(None),
+            Deed::Tick { lane, seconds, fresh_text } => {
+                now += seconds;
+                let present = series.iter().zip(&values);
+                let samples = present.filter_map(|((name, labels), value)| {
+                    let (name, labels) = if *fresh_text {
+                        copied(name, labels)
+                    } else {
+                        (name.clone(), labels.clone())
+                    };
+                    Some(Sample { name, labels, value: (*value)? })
+                });
+                records.push(Some(snapshot(*lane, at(now), samples.collect())));
+            }
+        }
+    }
+    records
+}
+
+/// The same text in another place, as from a collector that does not share.
+fn copied(name: &Text, labels: &Labels) -> (Text, Labels) {
+    let pairs = labels.iter().map(|(n, v)| (Text::from(n.as_str()), Text::from(v.as_str())));
+    (Text::from(name.as_str()), Labels::new(pairs.collect()))
+}
+
+proptest! {
+    #[test]
+    fn any_history_equals_itself_plain_packed_and_from_any_line(
+        deeds in proptest::collection::vec(deed(), 1..60),
+        resume_at in any::<prop::sample::Index>(),
+    ) {
+        let settings = small_settings();
+        let disk = memory();
+        let mut journal = open(&disk, &settings);
+        let mut written = Vec::new();
+        for record in play(&deeds) {
+            let Some(record) = record else {
+                drop(journal);
+                journal = open(&disk, &settings);
+                continue;
+            };
+            let position = journal.append(&record).unwrap();
+            written.push((position, record));
+        }
+        for stream in [Stream::Metrics, Stream::Events] {
+            let ours: Vec<_> = written.iter().filter(|(p, _)| p.stream == stream).collect();
+            let expected = plain_all(ours.iter().map(|(_, record)| record));
+            let items = read_all(&disk, stream);
+            prop_assert_eq!(whole(&items), expected.clone());
+            let positions: Vec<_> = lines(&items).iter().map(|line| line.position).collect();
+            prop_assert_eq!(positions, ours.iter().map(|(p, _)| *p).collect::<Vec<_>>());
+
+            let report = upkeep(&disk, Path::new(DIR), &settings, journal.open_segments());
+            prop_assert!(report.errors.is_empty(), "{:?}", report.errors);
+            let packed = read_all(&disk, stream);
+            prop_assert_eq!(raws(&packed), raws(&items));
+            prop_assert_eq!(whole(&packed), expected.clone());
+            if !ours.is_empty() {
+                let first = resume_at.index(ours.len());
+                let from = StartAt::Position(ours[first].0);
+                let rest = drain(&mut reader(&disk, stream, from));
+                prop_assert_eq!(whole(&rest), &expected[first..]);
+            }
+        }
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let report = verify(&disk, Path::new(DIR)).unwrap();
+        prop_assert!(report.is_sound() && report.gaps.is_empty());
+        prop_assert_eq!(report.files.iter().map(|f| f.lines).sum::<u64>(), written.len() as u64);
+    }
+
+    #[test]
+    fn a_record_written_as_a_full_line_needs_no_other(
+        deeds in proptest::collection::vec(deed(), 1..8),
+    ) {
+        for record in play(&deeds).into_iter().flatten() {
+            let line = full_line(&record, 7);
+            let decoded = Decoder::new().decode(&line[..line.len() - 1]).unwrap().unwrap();
+            prop_assert!(decoded.complete);
+            prop_assert_eq!(decoded.seq, 7);
+            prop_assert_eq!(plain(&decoded.record), plain(&record));
+        }
+    }
+}
+
+/// The lines of `docs/formats/journal.md`: whoever changes them changes the format.
+#[test]
+fn lines_are_what_the_format_says_byte_for_byte() {
+    let disk = memory();
+    let mut journal = open(&disk, &small_settings());
+    let text = Text::from_static;
+    let series = |name, labels: Labels, value| Sample { name: text(name), labels, value };
+    let idle = Labels::from([("cpu", "0"), ("mode", "idle")]);
+    let user = Labels::from([("cpu", "0"), ("mode", "user")]);
+    let chip = Labels::from([("chip", "a\"b")]);
+    let first = vec![
+        series("node_cpu_seconds_total", idle.clone(), 123.5),
+        series("node_cpu_seconds_total", user.clone(), 7.0),
+        series("node_hwmon_temp_celsius", chip, 41.0),
+        series("node_load1", Labels::empty(), 0.5),
+    ];
+    let second = vec![
+        series("node_cpu_seconds_total", idle, 124.5),
+        series("node_cpu_seconds_total", user, 7.0),
+        series("node_load1", Labels::empty(), f64::NAN),
+        series("node_up", Labels::empty(), 1.0),
+        series("node_up", Labels::from([("b", "c")]), -0.0),
+    ];
+    journal.append(&snapshot(Lane::Fast, at(0), first)).unwrap();
+    journal.append(&snapshot(Lane::Fast, at(1), second)).unwrap();
+    journal.append(&event(2, "hello")).unwrap();
+    let file = |name: &str| {
+        let bytes = disk.get(&Path::new(DIR).join(name)).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    let errors = concat!(
+        r#""errors":{"hwmon":{"absent":["no \"sensor\" here"]},"#,
+        r#""netdev":{"partial":["eth0","eth1\n"]}},"#
+    );
+    let about = concat!(
+        r#""host":"farol-host","lane":"fast","interval":0.5,"state":"WARNING","#,
+        r#""metrics":{"cpu_percent":12.25,"latency_ms":"NaN"},"#
+    );
+    let full = format!(
+        "{}{about}{}{errors}",
+        r#"{"seq":0,"ts":"2026-11-22T10:00:00.000Z","kind":"full","#,
+        concat!(
+            r#""samples":{"node_cpu_seconds_total":{"cpu=\"0\",mode=\"idle\"":123.5,"#,
+            r#""cpu=\"0\",mode=\"user\"":7},"node_hwmon_temp_celsius":{"chip=\"a\\\"b\"":41},"#,
+            r#""node_load1":0.5},"#
+        ),
+    );
+    let sparse = format!(
+        "{}{about}{}{errors}",
+        r#"{"seq":1,"ts":"2026-11-22T10:00:01.000Z","kind":"sparse","base":0,"#,
+        concat!(
+            r#""samples":{"node_cpu_seconds_total":{"cpu=\"0\",mode=\"idle\"":124.5},"#,
+            r#""node_load1":"NaN","node_up":{"":1,"b=\"c\"":-0.0}},"#,
+            r#""gone":{"node_hwmon_temp_celsius":["chip=\"a\\\"b\""]},"#
+        ),
+    );
+    let metrics = file("metrics-2026-11-22-0000000001.jsonl");
+    let sealed: Vec<_> = [full, sparse].iter().map(|body| sealed(body)).collect();
+    assert_eq!(metrics, sealed.concat());
+    let event = concat!(
+        r#"{"seq":0,"ts":"2026-11-22T10:00:02.000Z","kind":"event","host":"farol-host","#,
+        r#""event":"started","message":"hello","fields":{"version":"0.1.0\n"},"#
+    );
+    assert_eq!(file("events-2026-11-22-0000000001.jsonl"), sealed_line(event));
+}
+
+fn sealed(body: &str) -> String {
+    sealed_line(body)
+}
+
+/// A line by the book: the checksum is over all before the comma that leads to it.
+fn sealed_line(body_and_comma: &str) -> String {
+    let body = body_and_comma.strip_suffix(',').unwrap();
+    format!("{body},\"crc\":\"{:08x}\"}}\n", crc32fast::hash(body.as_bytes()))
+}
+
+#[test]
+fn a_lane_writes_a_full_line_each_minute_and_after_a_step_back() {
+    let disk = memory();
+    let mut journal = open(&disk, &farol_journal::Settings::default());
+    let mut kinds = Vec::new();
+    for seconds in [0, 1, 59, 60, 61, 30, 31, 95] {
+        journal.append(&ordinary(Lane::Fast, seconds)).unwrap();
+    }
+    journal.append(&ordinary(Lane::Slow, 95)).unwrap();
+    for item in read_all(&disk, Stream::Metrics) {
+        let Item::Line(line) = item else { panic!("{item:?}") };
+        let raw = String::from_utf8(line.raw).unwrap();
+        kinds.push(if raw.contains(r#""kind":"full""#) { 'F' } else { 's' });
+    }
+    assert_eq!(kinds.iter().collect::<String>(), "FssFsFsFF");
+}
+
+#[test]
+fn text_is_shared_between_the_snapshots_that_are_read() {
+    let disk = memory();
+    let mut journal = open(&disk, &farol_journal::Settings::default());
+    for seconds in [0, 1, 60, 61] {
+        journal.append(&ordinary(Lane::Fast, seconds)).unwrap();
+    }
+    let items = read_all(&disk, Stream::Metrics);
+    let snapshots: Vec<_> = lines(&items)
+        .iter()
+        .map(|line| match &line.record {
+            Record::Snapshot(snapshot) => snapshot.clone(),
+            Record::Event(event) => panic!("{event:?}"),
+        })
+        .collect();
+    for pair in snapshots.windows(2) {
+        for (a, b) in pair[0].samples.iter().zip(&pair[1].samples) {
+            assert!(a.name.same_place(&b.name) && a.labels.same_place(&b.labels));
+        }
+    }
+}

@@ -4,18 +4,22 @@
 //! clock, starts a program, or reports its own health; the [`Runner`] does the timing, catches
 //! panics, and sets aside what hangs.
 
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 #[cfg(target_os = "linux")]
 mod linux;
 pub mod own;
 pub mod probe;
 pub mod process;
+mod reference;
 mod registry;
 mod runner;
 mod scrape;
 pub mod summary;
 
 pub use host::{Host, HotFile, Tree};
+pub use reference::reference_markdown;
 pub use registry::{COLLECTORS, Collector, Entry, Options, OptionsError, collector_of, describe};
 pub use runner::{Runner, Tick};
 pub use scrape::{CollectError, Scrape};

@@ -1,6 +1,6 @@
 //! The Linux collectors, one file each. The slice below is the list of all there are.
 
-use crate::{Entry, own, probe};
+use crate::{Entry, Options, Scrape, own, probe};
 
 mod cpu;
 mod cpufreq;
@@ -48,3 +48,25 @@ pub(crate) const COLLECTORS: &[Entry] = &[
     uname::ENTRY,
     vmstat::ENTRY,
 ];
+
+/// For the fuzzer. What parsers remember of one text meets the same text again, cut in half.
+pub(crate) fn parse_everything(text: &str, options: &Options, out: &mut Scrape) {
+    let (mut memory, mut pages) = (Default::default(), Default::default());
+    let (mut sockets, mut headers, mut sixes) =
+        (Default::default(), Default::default(), Default::default());
+    let half = text.len() / 2;
+    let half = text.get(half..).unwrap_or(text);
+    for text in [text, half, text] {
+        // Refusing the text is a right answer; only a panic is wrong.
+        cpufreq::parse_cpuinfo(text, out);
+        filefd::parse(text, out).ok();
+        meminfo::parse(text, &mut memory, out).ok();
+        netstat::parse_table("net/snmp", text, &options.netstat_fields, &mut headers, out);
+        netstat::parse_snmp6(text, &options.netstat_fields, &mut sixes, out);
+        os::parse("etc/os-release", text, out);
+        pressure::parse("io", text, out);
+        sockstat::parse("net/sockstat", text, 4096.0, &mut sockets, out);
+        stat::parse(text, out).ok();
+        vmstat::parse(text, &options.vmstat_fields, &mut pages, out);
+    }
+}

@@ -66,10 +66,12 @@ fn push_zone(out: &mut Scrape, zone: &str, folder: &Folder) {
 fn push_cooling_device(out: &mut Scrape, device: &str, folder: &Folder) {
     let kind = folder.text("type").unwrap_or_default();
     let labels = [("name", device), ("type", kind.as_str())];
-    if let Some(state) = folder.number("cur_state") {
+    // A device that is not in use says -1 (intel_powerclamp): it has no state.
+    let state = |attribute| folder.number(attribute).filter(|state| *state >= 0.0);
+    if let Some(state) = state("cur_state") {
         out.push(CURRENT_STATE, &labels, state);
     }
-    if let Some(state) = folder.number("max_state") {
+    if let Some(state) = state("max_state") {
         out.push(MAXIMUM_STATE, &labels, state);
     }
 }

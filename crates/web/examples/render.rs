@@ -17,7 +17,7 @@ use std::{
 
 use farol_model::{Current, Labels, Lane, Sample, Snapshot, State, Text, Timestamp};
 use farol_web::{About, Settings, Site};
-use farol_wire::exposition::{Format, encode};
+use farol_wire::exposition::{Encoder, Format};
 use tokio::sync::{mpsc, watch};
 
 const SERIES: usize = 600;
@@ -25,7 +25,7 @@ const SCRAPES: usize = 4000;
 const THREADS: &str = "bench-web";
 
 fn main() -> io::Result<()> {
-    let samples = samples(0.0);
+    let samples = samples();
     measure_encoding(&samples);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
         .thread_name(THREADS)
         .enable_all()
         .build()?;
-    let (publish, current) = watch::channel(Arc::new(current_at(0)));
+    let (publish, current) = watch::channel(Arc::new(current_at(&samples, 0)));
     let (_ready, ready) = watch::channel(true);
     let (commands, _asked) = mpsc::channel(1);
     let site = Site {
@@ -48,7 +48,8 @@ fn main() -> io::Result<()> {
     let address = listener.local_addr()?;
     runtime.spawn(farol_web::serve(vec![listener], site, std::future::pending()));
 
-    let snapshots: Vec<Arc<Current>> = (0..64).map(|round| Arc::new(current_at(round))).collect();
+    let snapshots: Vec<Arc<Current>> =
+        (0..64).map(|round| Arc::new(current_at(&samples, round))).collect();
     for path in ["/-/healthy", "/metrics"] {
         for (coding, accept) in [("plain", ""), ("gzip", "Accept-Encoding: gzip\r\n")] {
             for renews in [true, false] {
@@ -81,11 +82,12 @@ fn main() -> io::Result<()> {
 
 fn measure_encoding(samples: &[Sample]) {
     let mut text = Vec::new();
+    let mut encoder = Encoder::new(farol_collect::describe);
     for format in Format::ALL {
         let lap = Instant::now();
         for _ in 0..2000 {
             text.clear();
-            encode(samples, format, &farol_collect::describe, &mut text);
+            encoder.encode(samples, format, &mut text);
         }
         let each = lap.elapsed() / 2000;
         println!("encode {format:?}: {} series, {} bytes: {each:?}", samples.len(), text.len());
@@ -93,9 +95,9 @@ fn measure_encoding(samples: &[Sample]) {
 }
 
 /// Every metric the collectors name, and more of them with labels until there are enough.
-fn samples(shift: f64) -> Vec<Sample> {
+fn samples() -> Vec<Sample> {
     let rows = farol_collect::COLLECTORS.iter().flat_map(|entry| entry.metrics);
-    let names: Vec<String> = rows.map(|metric| metric.name.replace('*', "Active")).collect();
+    let names: Vec<&'static str> = rows.map(|metric| metric.name).collect();
     let per_name = SERIES.div_ceil(names.len().max(1));
     let mut samples = Vec::new();
     for (index, name) in names.iter().enumerate() {
@@ -107,7 +109,7 @@ fn samples(shift: f64) -> Vec<Sample> {
             };
             let value =
                 (index * 7919 + copy * 31) as f64 * if index % 3 == 0 { 1.37 } else { 1024.0 };
-            samples.push(Sample { name: Text::from(name.as_str()), labels, value: value + shift });
+            samples.push(Sample { name: Text::from_static(name), labels, value });
         }
     }
     samples.truncate(SERIES.max(names.len()));
@@ -115,10 +117,11 @@ fn samples(shift: f64) -> Vec<Sample> {
     samples
 }
 
-fn current_at(round: usize) -> Current {
+/// Names and label sets are shared from round to round, as collectors share them.
+fn current_at(samples: &[Sample], round: usize) -> Current {
     let half = |lane: Lane, odd: usize| {
-        let samples = samples(round as f64 * 0.37);
-        let kept = samples.into_iter().enumerate().filter(|(index, _)| (index / 8) % 2 == odd);
+        let kept = samples.iter().enumerate().filter(|(index, _)| (index / 8) % 2 == odd);
+        let shift = round as f64 * 0.37;
         Some(Arc::new(Snapshot {
             at: Timestamp::from_millis(0),
             interval: Duration::from_secs(1),
@@ -126,7 +129,9 @@ fn current_at(round: usize) -> Current {
             host: Text::from_static("bench"),
             state: State::Unknown,
             summary: Vec::new(),
-            samples: kept.map(|(_, sample)| sample).collect(),
+            samples: kept
+                .map(|(_, sample)| Sample { value: sample.value + shift, ..sample.clone() })
+                .collect(),
             outcomes: Vec::new(),
         }))
     };

@@ -18,10 +18,10 @@ use farol_collect::summary;
 use farol_model::{Collected, Current, Lane, Outcome, Snapshot, State as Judged, Text, Timestamp};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::{answer::Shared, guard::Refusal};
+use crate::{Site, answer::Shared, guard::Refusal};
 
 pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    let health = Health::now(&shared);
+    let health = Health::now(&shared.site);
     let Ok(mut body) = serde_json::to_vec(&health) else {
         let reason = "the answer cannot be put into JSON";
         return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason).into_response();
@@ -32,6 +32,11 @@ pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response<Body> 
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response
+}
+
+/// The same object for whoever asks by another way than HTTP.
+pub fn report(site: &Site) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(Health::now(site))
 }
 
 /// The object's members, in their order.
@@ -104,8 +109,7 @@ pub(crate) struct Collector {
 }
 
 impl Health {
-    pub(crate) fn now(shared: &Shared) -> Health {
-        let site = &shared.site;
+    pub(crate) fn now(site: &Site) -> Health {
         let now = (site.now)();
         let current = Arc::clone(&site.current.borrow());
         let (status, problems) = status(&current, *site.ready.borrow(), now);

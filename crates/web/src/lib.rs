@@ -17,5 +17,6 @@ mod server;
 mod site;
 
 pub use counts::METRICS;
+pub use health::report as health_report;
 pub use server::serve;
 pub use site::{About, Command, Settings, Site};

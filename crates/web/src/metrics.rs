@@ -16,7 +16,7 @@ use axum::{
     response::IntoResponse,
 };
 use farol_model::{Current, Sample, Snapshot, Timestamp};
-use farol_wire::exposition::{Format, encode, end};
+use farol_wire::exposition::{Encoder, Format, encode, end};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
@@ -107,6 +107,7 @@ struct Cache {
     lanes: Lanes,
     /// By format.
     pages: [Option<Page>; 2],
+    encoder: Encoder,
     packer: Packer,
 }
 
@@ -117,7 +118,12 @@ struct Page {
 
 impl Cache {
     fn new() -> Cache {
-        Cache { lanes: [None, None], pages: [None, None], packer: Packer::new() }
+        Cache {
+            lanes: [None, None],
+            pages: [None, None],
+            encoder: Encoder::new(farol_collect::describe),
+            packer: Packer::new(),
+        }
     }
 
     fn pieces(&mut self, lanes: Lanes, format: Format, packed: bool, live: Vec<u8>) -> [Bytes; 2] {
@@ -130,7 +136,7 @@ impl Cache {
             Format::OpenMetrics => 1,
         };
         let page = self.pages[index].get_or_insert_with(|| Page {
-            text: snapshot_text(&self.lanes, format).into(),
+            text: snapshot_text(&self.lanes, format, &mut self.encoder).into(),
             packed: None,
         });
         if !packed {
@@ -149,9 +155,9 @@ fn are_same(held: &Lanes, given: &Lanes) -> bool {
     })
 }
 
-fn snapshot_text(lanes: &Lanes, format: Format) -> Vec<u8> {
+fn snapshot_text(lanes: &Lanes, format: Format, encoder: &mut Encoder) -> Vec<u8> {
     let mut text = text_buffer(lanes);
-    encode(merged(lanes, |_| true), format, &farol_collect::describe, &mut text);
+    encoder.encode(merged(lanes, |_| true), format, &mut text);
     text
 }
 

@@ -28,7 +28,7 @@ const SCRIPT: &str = include_str!("page.js");
 const POLICY: &str = "default-src 'none'; style-src 'sha256-IkI5nVVdXC9vrrPQsTlLVT4KCHwpgDmBGGhuZAXDdJc='; script-src 'sha256-wCs29Gbutq9WkQrp9bRyhpzbRADc+tDjWXPHuKXioII='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(crate) async fn page(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    let html = html(&Health::now(&shared), &shared.site.settings.telemetry_path);
+    let html = html(&Health::now(&shared.site), &shared.site.settings.telemetry_path);
     let mut response = Response::new(Body::from(html));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -3,7 +3,9 @@
 //! The caller gives samples whose families stand together (sorted by name) and whose names are
 //! valid; values of labels may hold anything. Every sample yields one line, no sample is judged.
 
-use farol_model::{Description, Kind, Labels, Sample};
+use std::{collections::HashMap, fmt};
+
+use farol_model::{Description, Kind, Labels, Sample, Text};
 
 use super::Format;
 
@@ -14,10 +16,66 @@ pub fn encode<'a>(
     describe: &dyn Fn(&str) -> Option<Description>,
     out: &mut Vec<u8>,
 ) {
+    let head = |name: &Text, out: &mut Vec<u8>| {
+        write_head(name, describe(name).as_ref(), format, out);
+    };
+    write_samples(samples, head, out);
+}
+
+/// [`encode`] for who writes the same families again and again: each family's `# HELP` and
+/// `# TYPE` are made once, and kept for as long as the encoder.
+pub struct Encoder {
+    describe: fn(&str) -> Option<Description>,
+    /// By format.
+    heads: [HashMap<Text, Box<[u8]>>; 2],
+}
+
+/// Names can be coined without end by what is scraped; beyond this all heads are made anew.
+const MAX_HEADS: usize = 8192;
+
+impl Encoder {
+    pub fn new(describe: fn(&str) -> Option<Description>) -> Encoder {
+        Encoder { describe, heads: [HashMap::new(), HashMap::new()] }
+    }
+
+    pub fn encode<'a>(
+        &mut self,
+        samples: impl IntoIterator<Item = &'a Sample>,
+        format: Format,
+        out: &mut Vec<u8>,
+    ) {
+        let heads = &mut self.heads[format.index()];
+        if heads.len() > MAX_HEADS {
+            heads.clear();
+        }
+        let head = |name: &Text, out: &mut Vec<u8>| {
+            if let Some(head) = heads.get(name.as_str()) {
+                out.extend_from_slice(head);
+                return;
+            }
+            let from = out.len();
+            write_head(name, (self.describe)(name).as_ref(), format, out);
+            heads.insert(name.clone(), out[from..].into());
+        };
+        write_samples(samples, head, out);
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").finish_non_exhaustive()
+    }
+}
+
+fn write_samples<'a>(
+    samples: impl IntoIterator<Item = &'a Sample>,
+    mut write_head: impl FnMut(&Text, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
     let mut family = None;
     for sample in samples {
         if family != Some(&sample.name) {
-            write_head(&sample.name, describe(&sample.name).as_ref(), format, out);
+            write_head(&sample.name, out);
             family = Some(&sample.name);
         }
         out.extend_from_slice(sample.name.as_bytes());
@@ -221,6 +279,19 @@ x_unheard_of{path="C:\\a \"b\"\nc"} -1
 # EOF
 "#;
         assert_eq!(text(&machine(), Format::OpenMetrics), expected);
+    }
+
+    #[test]
+    fn an_encoder_writes_the_same_again_and_again() {
+        let mut encoder = Encoder::new(describe);
+        for _ in 0..2 {
+            for format in Format::ALL {
+                let mut out = Vec::new();
+                encoder.encode(&machine(), format, &mut out);
+                end(format, &mut out);
+                assert_eq!(String::from_utf8(out).unwrap(), text(&machine(), format));
+            }
+        }
     }
 
     #[test]

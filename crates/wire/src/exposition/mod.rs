@@ -3,7 +3,7 @@
 mod encode;
 mod parse;
 
-pub use encode::{encode, end};
+pub use encode::{Encoder, encode, end};
 pub use parse::{Family, FamilyKind, Limits, ParseError, Parsed, Scraped, parse};
 
 /// Which of the two dialects.
@@ -17,6 +17,13 @@ pub enum Format {
 
 impl Format {
     pub const ALL: [Format; 2] = [Format::Text, Format::OpenMetrics];
+
+    const fn index(self) -> usize {
+        match self {
+            Format::Text => 0,
+            Format::OpenMetrics => 1,
+        }
+    }
 
     /// The `Content-Type` as Prometheus expects it.
     pub const fn content_type(self) -> &'static str {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use farol_collect::{COLLECTORS, Host, describe};
+use farol_collect::{COLLECTORS, Host, Options, describe};
 use farol_model::{Kind, Labels, Sample};
 use farol_wire::exposition::{FamilyKind, Format, Limits, Parsed, parse};
 use machines::{Lanes, NOW, machines};
@@ -45,6 +45,13 @@ const SHARED: [&str; 19] = [
     "vmstat",
 ];
 
+const UPSTREAM_DEFAULTS: [(&str, &str); 4] = [
+    ("filesystem.mount-points-exclude", Options::FILESYSTEM_MOUNT_POINTS_EXCLUDE),
+    ("filesystem.fs-types-exclude", Options::FILESYSTEM_TYPES_EXCLUDE),
+    ("diskstats.device-exclude", Options::DISKSTATS_DEVICE_EXCLUDE),
+    ("netdev.device-exclude", Options::NOTHING),
+];
+
 /// Families that are not compared, each with its reason.
 const NOT_COMPARED: &[(&str, &str)] = &[
     ("node_time_seconds", "the moment of the scrape"),
@@ -55,6 +62,39 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("node_time_zone_offset_seconds", "the zone of the process, not of the machine"),
     ("node_cpu_core_throttles_total", "not collected by us"),
     ("node_cpu_package_throttles_total", "not collected by us"),
+    ("node_disk_device_mapper_info", "not collected by us"),
+];
+
+/// Families of which only the series are compared: the disk is in use while the test runs.
+const VALUES_CHANGE: &[(&str, &str)] = &[
+    ("node_filesystem_avail_bytes", "used by others"),
+    ("node_filesystem_files_free", "used by others"),
+    ("node_filesystem_free_bytes", "used by others"),
+];
+
+/// Labels that came after 1.5.
+const LATER_LABELS: &[(&str, &str)] = &[
+    ("node_disk_info", "rotational"),
+    ("node_filesystem_", "device_error"),
+    ("node_network_info", "adminstate"),
+];
+
+/// Series in which 1.5 errs: the beginning of a family's name, a label, a part of its value, why.
+const THEY_ERR: &[(&str, &str, &str, &str)] = &[
+    (
+        "node_filesystem_",
+        "mountpoint",
+        "\\",
+        "only blanks and tabs are unescaped in a mount's name",
+    ),
+    (
+        "node_filesystem_readonly",
+        "mountpoint",
+        "/home/ana/cloud",
+        "later said of failing mounts too",
+    ),
+    ("node_hwmon_humidity", "sensor", "humidity", "thousandths of a percent are not millionths"),
+    ("node_hwmon_temp_celsius", "sensor", "temp0", "a file of the parent device in other units"),
 ];
 
 /// Families only we have, because they came after 1.5 or fill a gap.
@@ -63,6 +103,7 @@ const OURS_ALONE: &[(&str, &str)] = &[
     ("node_cpu_frequency_hertz", "from cpuinfo where there is no cpufreq"),
     ("node_netstat_TcpExt_TCPOFOQueue", "later than 1.5"),
     ("node_netstat_TcpExt_TCPRcvQDrop", "later than 1.5"),
+    ("node_network_receive_nohandler_total", "theirs comes by netlink only"),
     ("node_pressure_irq_stalled_seconds_total", "later than 1.5"),
 ];
 
@@ -102,8 +143,11 @@ fn compare(ours: &[Sample], theirs: &Parsed) -> Vec<String> {
                 differences.extend(difference_of_kind(name, theirs));
                 differences.extend(differences_of_series(name, ours, family));
             }
-            (None, _) => differences.push(format!("{name}: theirs alone")),
-            (Some(_), None) if is_listed(OURS_ALONE, name) => {}
+            (None, Some(family)) => {
+                differences.extend(differences_of_series(name, &Family::new(), family));
+            }
+            (None, None) => {}
+            (Some(_), None) if is_listed(OURS_ALONE, name) || they_failed(theirs, name) => {}
             (Some(_), None) => differences.push(format!("{name}: ours alone")),
         }
     }
@@ -114,9 +158,35 @@ fn by_family<'a>(samples: impl Iterator<Item = &'a Sample>) -> BTreeMap<String, 
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     for sample in samples {
         let family = families.entry(sample.name.to_string()).or_default();
-        family.insert(sample.labels.clone(), sample.value);
+        family.insert(without_later_labels(sample), sample.value);
     }
     families
+}
+
+fn without_later_labels(sample: &Sample) -> Labels {
+    let is_later = |label: &str| {
+        LATER_LABELS
+            .iter()
+            .any(|(family, later)| sample.name.starts_with(family) && *later == label)
+    };
+    let kept = sample.labels.iter().filter(|(label, _)| !is_later(label));
+    Labels::new(kept.map(|(label, value)| (label.clone(), value.clone())).collect())
+}
+
+fn they_err(name: &str, labels: &Labels) -> bool {
+    THEY_ERR.iter().any(|(family, label, part, _)| {
+        name.starts_with(family) && labels.get(label).is_some_and(|value| value.contains(part))
+    })
+}
+
+/// Their collectors fail as a whole where ours lose a part.
+fn they_failed(theirs: &Parsed, name: &str) -> bool {
+    let collector = describe(name).map(|about| about.collector);
+    theirs.samples.iter().map(|scraped| &scraped.sample).any(|sample| {
+        sample.name == *"node_scrape_collector_success"
+            && sample.labels.get("collector") == collector
+            && sample.value == 0.0
+    })
 }
 
 fn is_shared(name: &str) -> bool {
@@ -148,10 +218,14 @@ fn difference_of_kind(name: &str, theirs: &Parsed) -> Option<String> {
 
 fn differences_of_series(name: &str, ours: &Family, theirs: &Family) -> Vec<String> {
     let labels: BTreeSet<&Labels> = ours.keys().chain(theirs.keys()).collect();
+    let values_change = is_listed(VALUES_CHANGE, name);
     labels
         .into_iter()
+        .filter(|labels| !they_err(name, labels))
         .filter_map(|labels| match (ours.get(labels), theirs.get(labels)) {
-            (Some(ours), Some(theirs)) if are_close(*ours, *theirs) => None,
+            // A speed of -1: where nothing is known, ours is absent.
+            (None, Some(theirs)) if *theirs < 0.0 => None,
+            (Some(ours), Some(theirs)) if values_change || are_close(*ours, *theirs) => None,
             (ours, theirs) => Some(format!("{name}{labels:?}: ours {ours:?}, theirs {theirs:?}")),
         })
         .collect()
@@ -180,6 +254,8 @@ impl Theirs {
             .arg("--collector.disable-defaults")
             // Else it asks the kernel it runs on, by netlink.
             .arg("--no-collector.netdev.netlink")
+            // Debian changed the defaults; these are upstream's.
+            .args(UPSTREAM_DEFAULTS.map(|(flag, pattern)| format!("--collector.{flag}={pattern}")))
             .arg(format!("--path.procfs={}", at("proc")))
             .arg(format!("--path.sysfs={}", at("sys")))
             .arg(format!("--path.rootfs={}", at("root")))

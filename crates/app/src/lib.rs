@@ -9,6 +9,7 @@ pub mod follow;
 pub mod http_get;
 pub mod logging;
 pub mod parts;
+pub mod probes;
 pub mod run;
 pub mod sampler;
 pub mod upkeep;

@@ -10,11 +10,7 @@ use std::{
 };
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::{
-    MakeWriter,
-    format::Writer,
-    time::FormatTime,
-};
+use tracing_subscriber::fmt::{MakeWriter, format::Writer, time::FormatTime};
 
 use crate::{
     clock,
@@ -131,7 +127,10 @@ impl RotatingFile {
         })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the log is not data: it needs no durable rename")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the log is not data: it needs no durable rename"
+    )]
     fn rotate(&mut self) -> io::Result<()> {
         for age in (0..self.keep).rev() {
             let from = if age == 0 { self.path.clone() } else { aged(&self.path, age) };

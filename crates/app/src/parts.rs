@@ -45,10 +45,8 @@ pub fn journal_settings(config: &Config, group: Option<u32>) -> farol_journal::S
     settings.access.group = group;
     for stream in Stream::ALL {
         let Retention { age, size } = config.journal.retention(stream);
-        *settings.retention_mut(stream) = farol_journal::Retention {
-            days: age.as_secs().div_ceil(SECONDS_A_DAY),
-            bytes: size,
-        };
+        *settings.retention_mut(stream) =
+            farol_journal::Retention { days: age.as_secs().div_ceil(SECONDS_A_DAY), bytes: size };
     }
     settings
 }

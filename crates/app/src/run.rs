@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::Journal;
-use farol_model::{Current, Lane, Text, Timestamp};
+use farol_model::{Current, Text, Timestamp};
 use serde_json::Value;
 use tokio::{
     net::TcpListener,
@@ -29,9 +29,12 @@ use crate::{
     cli::Out,
     clock,
     config::{self, Config, Group, Loaded},
-    control, core::{Core, Event},
+    control,
+    core::{Core, Event},
     follow::{self, Follower},
-    logging, parts::{self, Boards},
+    logging,
+    parts::{self, Boards},
+    probes,
     sampler::{Plan, Sampler},
     upkeep::{self, Repeating},
 };
@@ -185,9 +188,8 @@ impl Source {
         };
 
         let (mailbox, inbox) = sync_channel(MAILBOX);
-        let core_thread = std::thread::Builder::new()
-            .name("core".into())
-            .spawn(move || core.run(&inbox))?;
+        let core_thread =
+            std::thread::Builder::new().name("core".into()).spawn(move || core.run(&inbox))?;
         let started = Event::Happened {
             event: Text::from_static("started"),
             message: format!("farol {} started", crate::cli::VERSION).into(),
@@ -195,7 +197,10 @@ impl Source {
         mailbox.send(started).ok();
         let [fast, slow] = plans;
         let start = |plan| Sampler::start(plan, mailbox.clone(), Arc::clone(&boards.own));
-        let samplers = [start(fast)?, start(slow)?];
+        let fast = start(fast)?;
+        // In this order, so that every line but the very first has all vital signs.
+        fast.wait_for_first_tick();
+        let samplers = [fast, start(slow)?];
         Ok(Source::Collecting { samplers, core: mailbox, core_thread, helpers })
     }
 
@@ -367,7 +372,7 @@ impl Program {
         if let Some(old) = self.probes.replace(stop) {
             old.send_replace(true);
         }
-        drop(stopping);
+        probes::start(&self.config, &self.boards.probes, stopping);
     }
 
     /// The service manager's watchdog is fed only while data is young.
@@ -439,10 +444,7 @@ fn site(
 }
 
 /// What the control socket answers.
-fn answers(
-    site: farol_web::Site,
-    commands: mpsc::Sender<farol_web::Command>,
-) -> control::Answer {
+fn answers(site: farol_web::Site, commands: mpsc::Sender<farol_web::Command>) -> control::Answer {
     Arc::new(move |command| {
         let site = site.clone();
         let commands = commands.clone();
@@ -491,8 +493,8 @@ async fn raise_when_first_ticks_are_in(
     mut current: watch::Receiver<Arc<Current>>,
     ready: watch::Sender<bool>,
 ) {
-    let fast = Lane::Fast.index();
-    if current.wait_for(|current| current.lanes[fast].is_some()).await.is_ok() {
+    let is_whole = |current: &Arc<Current>| current.lanes.iter().all(Option::is_some);
+    if current.wait_for(is_whole).await.is_ok() {
         ready.send_replace(true);
     }
 }

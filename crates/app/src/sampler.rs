@@ -34,6 +34,8 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Sampler {
     orders: SyncSender<Order>,
+    /// Told once, when the first tick was handed over.
+    first_tick: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -45,18 +47,21 @@ impl Sampler {
     ) -> std::io::Result<Sampler> {
         let lane = plan.runner.lane();
         let (orders, inbox) = sync_channel(4);
-        let mut sampling = Sampling {
-            lane,
-            plan,
-            core,
-            board,
-            in_flight: Arc::new(AtomicBool::new(false)),
-        };
+        let (tell_first_tick, first_tick) = sync_channel(1);
+        let mut sampling =
+            Sampling { lane, plan, core, board, in_flight: Arc::new(AtomicBool::new(false)) };
         let thread = thread::Builder::new()
             .name(format!("sample-{}", lane.name()))
             .stack_size(256 * 1024)
-            .spawn(move || sampling.run(&inbox))?;
-        Ok(Sampler { orders, thread: Some(thread) })
+            .spawn(move || sampling.run(&inbox, &tell_first_tick))?;
+        Ok(Sampler { orders, first_tick, thread: Some(thread) })
+    }
+
+    /// Returns once the first tick was handed to the core. A collector that hangs delays it by no
+    /// more than the runner's patience.
+    pub fn wait_for_first_tick(&self) {
+        // An error means that the thread is gone: there is nothing to wait for.
+        self.first_tick.recv().ok();
     }
 
     /// From the next tick on, do this instead.
@@ -91,11 +96,12 @@ struct Sampling {
 }
 
 impl Sampling {
-    fn run(&mut self, orders: &Receiver<Order>) {
+    fn run(&mut self, orders: &Receiver<Order>, tell_first_tick: &SyncSender<()>) {
         self.announce();
         // The first at once: a scrape right after the start finds data.
         let mut last = clock::now();
         self.tick(last);
+        tell_first_tick.try_send(()).ok();
         loop {
             let now = clock::now();
             let next = clock::next_on_grid(now, self.plan.interval);

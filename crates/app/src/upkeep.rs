@@ -17,7 +17,7 @@ use farol_journal::Syncer;
 
 use crate::clock;
 
-/// A thread that does one thing at an interval, and once more at its end.
+/// A thread that does one thing at once, at an interval, and once more at its end.
 #[derive(Debug)]
 pub struct Repeating {
     stop: SyncSender<()>,
@@ -32,6 +32,7 @@ impl Repeating {
     ) -> std::io::Result<Repeating> {
         let (stop, stopped) = sync_channel(1);
         let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            work();
             while !is_over(&stopped, interval) {
                 work();
             }

@@ -67,7 +67,7 @@ fn render(health: &Value, long: bool) -> String {
     let signs = |name: &str| health["metrics"][name].as_f64();
     for (title, line) in VITAL_SIGNS {
         if let Some(line) = line(&signs) {
-            screen.push_str(&format!("  {title:<12}{line}\n"));
+            screen.push_str(&format!("  {title:<13}{line}\n"));
         }
     }
     if long {
@@ -95,7 +95,11 @@ const VITAL_SIGNS: &[(&str, fn(Signs<'_>) -> Option<String>)] = &[
         Some(share(sign("disk_percent")?, sign("disk_used_bytes"), sign("disk_total_bytes")))
     }),
     ("network", |sign| {
-        Some(format!("{} in, {} out", megabits(sign("net_in_mbps")?), megabits(sign("net_out_mbps")?)))
+        Some(format!(
+            "{} in, {} out",
+            megabits(sign("net_in_mbps")?),
+            megabits(sign("net_out_mbps")?)
+        ))
     }),
     ("ping", |sign| {
         let lost = sign("network_loss_percent").map(|lost| format!(", {lost:.0} % lost"));
@@ -122,10 +126,14 @@ fn render_collectors(health: &Value) -> String {
         if result == "complete" {
             continue;
         }
-        let reasons: Vec<&str> =
-            collector["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let reasons: Vec<&str> = collector["reasons"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let name = collector["name"].as_str().unwrap_or("?");
-        text.push_str(&format!("  {name:<12}{result}: {}\n", reasons.join("; ")));
+        text.push_str(&format!("  {name:<13} {result}: {}\n", reasons.join("; ")));
     }
     text
 }
@@ -147,7 +155,11 @@ fn megabits(megabits: f64) -> String {
     if megabits >= 1000.0 {
         return format!("{:.2} Gbit/s", megabits / 1000.0);
     }
-    if megabits >= 1.0 { format!("{megabits:.1} Mbit/s") } else { format!("{:.0} kbit/s", megabits * 1000.0) }
+    if megabits >= 1.0 {
+        format!("{megabits:.1} Mbit/s")
+    } else {
+        format!("{:.0} kbit/s", megabits * 1000.0)
+    }
 }
 
 /// `3 d 4 h`, `12 min`
@@ -182,9 +194,9 @@ mod tests {
         assert_eq!(
             render(&health, true),
             "vm  UNKNOWN (no rules loaded)  data 0.4 s old\n\
-             \x20 cpu         12.3 %\n\
-             \x20 memory      50.0 %  (1.2 GiB of 2.4 GiB)\n\
-             \x20 hwmon       absent: /sys/class/hwmon does not exist\n"
+             \x20 cpu          12.3 %\n\
+             \x20 memory       50.0 %  (1.2 GiB of 2.4 GiB)\n\
+             \x20 hwmon         absent: /sys/class/hwmon does not exist\n"
         );
     }
 

@@ -43,7 +43,10 @@ fn collect_has_a_socket_and_no_port() {
         text.starts_with("ok")
     });
     let pid = collecting.child.id();
-    let sockets = crate::world::run(std::process::Command::new("ls").arg("-l").arg(format!("/proc/{pid}/fd"))).0;
+    let sockets = crate::world::run(
+        std::process::Command::new("ls").arg("-l").arg(format!("/proc/{pid}/fd")),
+    )
+    .0;
     let inodes: Vec<&str> = sockets
         .lines()
         .filter_map(|line| line.split("socket:[").nth(1)?.strip_suffix(']'))

@@ -8,7 +8,7 @@ use crate::world::{Farol, eventually, journal_lines, run, value_of};
 #[test]
 fn a_full_volume_interrupts_the_journal_and_nothing_else() {
     let volume = Volume::mount("2m");
-    let flags = ["--interval", "100ms", "--journal.reserve", "64KiB", "--log.file", "false"];
+    let flags = ["--interval", "100ms", "--journal.reserve", "64KiB", "--log.file=false"];
     let farol = Farol::start_in(volume.path(), "run", &flags);
     farol.wait_until_ready();
 
@@ -51,7 +51,7 @@ fn a_volume_that_is_full_at_the_start_is_no_reason_not_to_watch() {
     let filler = volume.path().join("filler");
     fs::create_dir_all(volume.path().join("data")).unwrap();
     fill(&filler);
-    let flags = ["--interval", "100ms", "--log.file", "false"];
+    let flags = ["--interval", "100ms", "--log.file=false"];
     let farol = Farol::start_in(volume.path(), "run", &flags);
     farol.wait_until_ready();
     assert!(farol.get("/metrics").text().contains("node_load1 "));

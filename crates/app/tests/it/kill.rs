@@ -1,7 +1,12 @@
 //! kill -9 at random moments: what a follower has seen is there afterwards, and nothing but a cut
 //! last line is damaged.
 
-use std::{collections::HashSet, io::{BufRead, BufReader}, process::{Command, Stdio}, sync::mpsc};
+use std::{
+    collections::HashSet,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::mpsc,
+};
 
 use crate::world::{DEADLINE, FAROL, Farol, farol, rounds};
 
@@ -14,11 +19,18 @@ fn every_line_that_a_follower_saw_survives_a_kill() {
     let rounds = rounds(20, 300);
     let mut seen: Vec<String> = Vec::new();
     for round in 0..rounds {
-        // Small segments and full speed: rotation, compression and retention happen all the time.
+        // Full speed; each start closes a segment, so compression and retention are always at work.
         let flags = [
-            "--interval", "100ms", "--slow-interval", "100ms",
-            "--journal.segment-size", "64KiB", "--journal.retention.size", "100MiB",
-            "--journal.reserve", "0",
+            "--interval",
+            "100ms",
+            "--slow-interval",
+            "100ms",
+            "--journal.segment-size",
+            "1MiB",
+            "--journal.retention.size",
+            "100MiB",
+            "--journal.reserve",
+            "0",
         ];
         let writer = Farol::start_in(folder.path(), "collect", &flags);
         seen.extend(follow_then_kill(writer, chance.below(40)));

@@ -40,13 +40,19 @@ fn with_the_defaults_nothing_is_addressed_beyond_the_gateway() {
     );
     for address in addressed {
         let is_own = address.starts_with("127.") || matches!(address, "0.0.0.0" | "::1" | "::");
-        assert!(is_own || allowed.iter().any(|gateway| gateway == address), "{address} in:\n{trace}");
+        assert!(
+            is_own || allowed.iter().any(|gateway| gateway == address),
+            "{address} in:\n{trace}"
+        );
     }
 }
 
 /// The address that a traced call names, if it names one.
 fn address(call: &str) -> Option<&str> {
-    let after = call.split("inet_addr(\"").nth(1).or_else(|| call.split("inet_pton(AF_INET6, \"").nth(1))?;
+    let after = call
+        .split("inet_addr(\"")
+        .nth(1)
+        .or_else(|| call.split("inet_pton(AF_INET6, \"").nth(1))?;
     after.split('"').next()
 }
 
@@ -58,7 +64,8 @@ fn gateways() -> Vec<String> {
         .skip(1)
         .filter_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            let is_default = fields.get(1) == Some(&"00000000") && fields.get(7) == Some(&"00000000");
+            let is_default =
+                fields.get(1) == Some(&"00000000") && fields.get(7) == Some(&"00000000");
             let gateway = u32::from_str_radix(fields.get(2)?, 16).ok()?;
             is_default.then(|| std::net::Ipv4Addr::from(gateway.swap_bytes()).to_string())
         })

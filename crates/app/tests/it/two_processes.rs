@@ -1,11 +1,7 @@
 //! `farol collect` and `farol serve` as two processes with different users: the part that touches
 //! the host has no port, and the part with the port cannot touch the journal.
 
-use std::{
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::Command,
-};
+use std::{os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use crate::world::{FAROL, Farol, eventually, journal_lines, run, value_of};
 
@@ -83,7 +79,11 @@ fn assert_the_server_cannot_write(logs: &Path) {
         .unwrap();
     let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o640, "{}", file.display());
-    let touch = format!("echo x >> {0} || echo refused; touch {1}/new || echo refused", file.display(), logs.display());
+    let touch = format!(
+        "echo x >> {0} || echo refused; touch {1}/new || echo refused",
+        file.display(),
+        logs.display()
+    );
     let (said, _, _) = run(Command::new("setpriv")
         .args(["--reuid", SERVER.0, "--regid", SERVER.1, "--clear-groups"])
         .args(["sh", "-c", &touch]));

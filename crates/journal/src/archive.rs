@@ -13,7 +13,7 @@ use zstd::{
     zstd_safe::CParameter,
 };
 
-use crate::LONGEST_LINE;
+use crate::{LONGEST_LINE, segment::newline};
 
 /// A frame ends after this many lines, or earlier when they are long.
 const FRAME_LINES: usize = 300;
@@ -39,8 +39,11 @@ pub(crate) fn pack(
     compressor.set_parameter(CParameter::ChecksumFlag(true))?;
     let mut offset = 0;
     let mut waiting = Vec::new();
+    let mut scratch = vec![0; READ];
     loop {
-        let end = fill(from, offset + waiting.len() as u64, &mut waiting)?;
+        let read = read_full(from, offset + waiting.len() as u64, &mut scratch)?;
+        waiting.extend_from_slice(&scratch[..read]);
+        let end = read == 0;
         while let Some(len) = frame_len(&waiting, end) {
             let frame: Vec<u8> = waiting.drain(..len).collect();
             write_frame(out.as_ref(), &mut compressor, offset, &frame)?;
@@ -74,29 +77,21 @@ pub(crate) fn same(packed: &dyn File, plain: &dyn File) -> io::Result<bool> {
     }
 }
 
-fn fill(from: &dyn File, offset: u64, waiting: &mut Vec<u8>) -> io::Result<bool> {
-    let held = waiting.len();
-    waiting.resize(held + READ, 0);
-    let read = read_full(from, offset, &mut waiting[held..])?;
-    waiting.truncate(held + read);
-    Ok(read == 0)
-}
-
 /// The length of the next frame, if enough is there to know it.
 fn frame_len(waiting: &[u8], end: bool) -> Option<usize> {
-    let mut lines = 0;
-    for (at, byte) in waiting.iter().enumerate() {
-        lines += usize::from(*byte == b'\n');
-        let line_ended = *byte == b'\n';
-        if line_ended && (lines == FRAME_LINES || at + 1 >= FRAME_BYTES) {
-            return Some(at + 1);
-        }
-        // A "line" longer than any line is: damage, which is kept as it is.
-        if at + 1 == FRAME_BYTES + LONGEST_LINE {
-            return Some(at + 1);
+    let mut len = 0;
+    for _ in 0..FRAME_LINES {
+        let Some(at) = newline(&waiting[len..]) else {
+            // A "line" longer than any line is: damage, which is kept as it is.
+            let too_long = waiting.len() >= FRAME_BYTES + LONGEST_LINE;
+            return (end || too_long).then_some(waiting.len()).filter(|len| *len > 0);
+        };
+        len += at + 1;
+        if len >= FRAME_BYTES {
+            break;
         }
     }
-    (end && !waiting.is_empty()).then_some(waiting.len())
+    Some(len)
 }
 
 fn write_frame(

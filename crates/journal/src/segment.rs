@@ -2,7 +2,11 @@
 //!
 //! Nothing here judges a line; that is the decoder's part.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{
+    io::{self, BufRead},
+    ops::Range,
+    sync::Arc,
+};
 
 use farol_disk::File;
 
@@ -11,7 +15,7 @@ use crate::{
     archive::{Frame, Frames},
 };
 
-const READ: usize = 256 << 10;
+const READ: usize = 64 << 10;
 
 /// What is next in a segment. Offsets are those in the uncompressed segment.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(crate) struct Lines {
     file: Arc<dyn File>,
     /// None for a plain file.
     frames: Option<Frames>,
+    /// What the file is read into; kept, so that it is zeroed only once.
+    scratch: Box<[u8]>,
     buffer: Vec<u8>,
     /// Offset of the buffer's first byte.
     buffer_offset: u64,
@@ -45,6 +51,7 @@ impl Lines {
         Lines {
             file,
             frames: None,
+            scratch: vec![0; READ].into(),
             buffer: Vec::new(),
             buffer_offset: 0,
             start: 0,
@@ -94,7 +101,7 @@ impl Lines {
     }
 
     fn buffered(&mut self) -> Option<Piece> {
-        let newline = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
+        let newline = newline(&self.buffer[self.searched..]);
         let Some(newline) = newline.map(|at| self.searched + at) else {
             self.searched = self.buffer.len();
             self.shed_too_long();
@@ -148,11 +155,10 @@ impl Lines {
     }
 
     fn more_plain(&mut self) -> io::Result<More> {
-        let held = self.buffer.len();
-        self.buffer.resize(held + READ, 0);
-        let read = self.file.read_at(self.buffer_offset + held as u64, &mut self.buffer[held..]);
-        self.buffer.truncate(held + *read.as_ref().unwrap_or(&0));
-        Ok(if read? == 0 { More::End } else { More::Some })
+        let end = self.buffer_offset + self.buffer.len() as u64;
+        let read = self.file.read_at(end, &mut self.scratch)?;
+        self.buffer.extend_from_slice(&self.scratch[..read]);
+        Ok(if read == 0 { More::End } else { More::Some })
     }
 
     /// What stood before a hole without a newline belongs to the damage.
@@ -171,6 +177,14 @@ impl Lines {
         }
         Piece::End { leftover }
     }
+}
+
+/// Where the first newline is. (`skip_until` is the standard library's way to its fast search.)
+pub(crate) fn newline(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    let skipped = rest.skip_until(b'\n').expect("memory can always be read");
+    let last = skipped.checked_sub(1)?;
+    (bytes[last] == b'\n').then_some(last)
 }
 
 enum More {

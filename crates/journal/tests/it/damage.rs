@@ -30,10 +30,12 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn damages(items: &[Item]) -> Vec<&Damage> {
-    let damage = |item| match item {
-        &Item::Damage(ref damage) => Some(damage),
-        &Item::Line(_) | &Item::Gap(_) => None,
-    };
+    fn damage(item: &Item) -> Option<&Damage> {
+        match item {
+            Item::Damage(damage) => Some(damage),
+            Item::Line(_) | Item::Gap(_) => None,
+        }
+    }
     items.iter().filter_map(damage).collect()
 }
 

@@ -176,10 +176,12 @@ pub(crate) fn read_all(disk: &(impl Disk + Clone + 'static), stream: Stream) -> 
 }
 
 pub(crate) fn lines(items: &[Item]) -> Vec<&Line> {
-    let line = |item| match item {
-        &Item::Line(ref line) => Some(line),
-        &Item::Damage(_) | &Item::Gap(_) => None,
-    };
+    fn line(item: &Item) -> Option<&Line> {
+        match item {
+            Item::Line(line) => Some(line),
+            Item::Damage(_) | Item::Gap(_) => None,
+        }
+    }
     items.iter().filter_map(line).collect()
 }
 

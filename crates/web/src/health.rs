@@ -81,10 +81,12 @@ pub(crate) struct Metrics(pub(crate) Vec<(Text, f64)>);
 #[derive(Debug, Serialize)]
 pub(crate) struct Process {
     pub(crate) cpu_seconds_total: f64,
+    #[serde(serialize_with = "number")]
     pub(crate) resident_memory_bytes: f64,
+    #[serde(serialize_with = "number")]
     pub(crate) threads: f64,
     pub(crate) uptime_seconds: f64,
-    pub(crate) open_fds: Option<f64>,
+    pub(crate) open_fds: Option<Number>,
 }
 
 #[derive(Debug)]
@@ -197,7 +199,7 @@ fn process(now: Timestamp) -> Option<Process> {
         resident_memory_bytes: figures.resident_bytes,
         threads: figures.threads,
         uptime_seconds: figures.uptime_seconds,
-        open_fds: figures.open_fds,
+        open_fds: figures.open_fds.map(Number),
     })
 }
 
@@ -263,7 +265,7 @@ impl Serialize for Metrics {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (name, value) in &self.0 {
-            map.serialize_entry(name.as_str(), &Number(*value))?;
+            map.serialize_entry(name.as_str(), &Number(rounded(*value)))?;
         }
         map.end()
     }
@@ -275,8 +277,18 @@ impl Serialize for Lanes {
     }
 }
 
+/// As the journal keeps them, so that a writer and a reader of its journal say the same.
+fn rounded(vital_sign: f64) -> f64 {
+    (vital_sign * 100.0).round() / 100.0
+}
+
+fn number<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    Number(*number).serialize(serializer)
+}
+
 /// Without a point when there is nothing behind it, as in the journal.
-struct Number(f64);
+#[derive(Debug)]
+pub(crate) struct Number(f64);
 
 impl Serialize for Number {
     #[expect(clippy::cast_possible_truncation, reason = "integers below 1e15 fit an i64 exactly")]

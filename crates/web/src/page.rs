@@ -184,6 +184,7 @@ fn is_unit(word: &str) -> bool {
             | "hertz"
             | "watts"
             | "volts"
+            | "ghz"
             | "mbps"
     )
 }
@@ -201,6 +202,7 @@ fn quantity(value: f64, unit: &str) -> String {
         "hertz" => scaled(value, &DECIMAL, "Hz"),
         "watts" => format!("{} W", short(value)),
         "volts" => format!("{} V", short(value)),
+        "ghz" => format!("{} GHz", short(value)),
         _ => short(value),
     }
 }
@@ -349,6 +351,7 @@ mod tests {
             ("network_receive_bits_per_second", "bits", 12.5e6, "Network receive", "12.5 Mbit/s"),
             ("download_mbps", "", 0.25, "Download", "0.25 Mbit/s"),
             ("temperature_celsius", "celsius", 47.04, "Temperature", "47 °C"),
+            ("cpu_freq_ghz", "", 2.445, "CPU freq", "2.44 GHz"),
             ("latency_ms", "", 3.456, "Latency", "3.46 ms"),
             ("uptime_seconds", "seconds", 273_660.0, "Uptime", "3 d 4 h"),
             ("uptime_seconds", "seconds", 86_405.0, "Uptime", "1 d"),

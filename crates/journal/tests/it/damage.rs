@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use farol_disk::MemoryDisk;
-use farol_journal::{Damage, Item, Settings, upkeep};
+use farol_journal::{Damage, Decoder, Item, Settings, upkeep};
 use farol_model::{Lane, Record, Stream};
+use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::history::{
     DIR, Plain, drain, lines, memory, open, ordinary, plain, plain_all, read_all, small_settings,
@@ -177,4 +178,38 @@ fn a_line_of_a_later_version_is_named_and_skipped() {
     let items = read_all(&disk, Stream::Metrics);
     assert_eq!(items.len(), 1);
     assert!(damages(&items)[0].what.contains("alert"), "{items:?}");
+}
+
+proptest! {
+    /// A checksum can be right by chance or by malice: what is then read is judged, not trusted.
+    #[test]
+    fn a_line_changed_beneath_a_right_checksum_never_panics(
+        changes in vec((any::<Index>(), any::<u8>()), 1..4),
+        cut in proptest::option::of(any::<Index>()),
+    ) {
+        let (disk, _) = scene(3, &small_settings());
+        let file = disk.get(&path(FIRST)).unwrap();
+        let mut decoder = Decoder::new();
+        for line in file.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let mut body = line[..line.len() - 18].to_vec();
+            for (at, byte) in &changes {
+                let at = at.index(body.len());
+                body[at] = *byte;
+            }
+            body.truncate(cut.map_or(body.len(), |cut| cut.index(body.len())));
+            let crc = crc32fast::hash(&body);
+            body.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}").as_bytes());
+            drop(decoder.decode(&body));
+            drop(decoder.decode(line));
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_as_a_file_are_read_to_the_end(bytes in vec(any::<u8>(), 0..2000)) {
+        for name in [FIRST.to_string(), format!("{FIRST}.zst")] {
+            let disk = memory();
+            disk.put(&path(&name), bytes.clone());
+            prop_assert!(lines(&read_all(&disk, Stream::Metrics)).is_empty());
+        }
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use farol_disk::{Disk, RealDisk};
+use farol_disk::{Access, Disk, RealDisk};
 use farol_journal::{
-    Gap, Item, Journal, JournalError, Reader, Retention, Settings, StartAt, upkeep,
+    Gap, Item, Journal, JournalError, Reader, Retention, Settings, StartAt, full_line, upkeep,
 };
 use farol_model::{Lane, Position, Stream};
 
@@ -80,19 +80,19 @@ fn a_follower_that_is_overtaken_by_retention_names_the_gap() {
 #[test]
 fn half_a_line_is_not_a_line_yet_and_may_be_written_anew() {
     let disk = memory();
-    let mut journal = open(&disk, &small_settings());
-    journal.append(&event(0, "whole")).unwrap();
+    disk.create_folder_all(Path::new(DIR)).unwrap();
     let path = Path::new(DIR).join("events-2026-11-22-0000000001.jsonl");
-    let whole_line = disk.get(&path).unwrap();
-    let mut torn = whole_line.clone();
-    torn.extend_from_slice(br#"{"seq":1,"ts":"2026-11-22T10:00:07.000Z","kind"#);
-    disk.put(&path, torn);
+    let file = disk.create_new(&path, Access::default()).unwrap();
     let mut follower = reader(&disk, Stream::Events, StartAt::Oldest);
-    assert_eq!(drain(&mut follower).len(), 1);
-    assert_eq!(follower.unfinished(), 46);
-    // The writer cuts it back and writes something else: put() replaces the file, so reopen.
-    let position = follower.position().unwrap();
-    assert_eq!(position.offset, whole_line.len() as u64);
+    let first = full_line(&event(0, "one that is cut back after a short write"), 0);
+    file.append(&first[..first.len() / 2]).unwrap();
+    assert_eq!(follower.next().unwrap(), None);
+    assert_eq!(follower.unfinished(), first.len() as u64 / 2);
+    file.truncate(0).unwrap();
+    let second = event(1, "another, in the same place");
+    file.append(&full_line(&second, 0)).unwrap();
+    assert_eq!(whole(&drain(&mut follower)), [plain(&second)]);
+    assert_eq!(follower.stats().damaged, 0);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::{
     quoted, reason,
     secret::Expander,
     settings::{SETTINGS, Setting},
+    units,
     values::{self, Parsed, Value},
     yaml::{self, Content, Mark, Node},
 };
@@ -137,7 +138,7 @@ impl Gathering<'_> {
             self.fault(path, fault.mark, "", fault.sentence, None);
         }
         match &root.content {
-            Content::Empty => {}
+            Content::Empty | Content::Refused => {}
             Content::Map(_) => self.section(path, "", &root),
             Content::Scalar(_) | Content::List(_) => {
                 let sentence = "a configuration is made of \"key: value\" lines".to_owned();
@@ -151,7 +152,7 @@ impl Gathering<'_> {
         let pairs = match &node.content {
             Content::Map(pairs) => pairs,
             // Everything in it is commented out.
-            Content::Empty => return,
+            Content::Empty | Content::Refused => return,
             Content::Scalar(_) | Content::List(_) => {
                 let name = prefix.trim_end_matches('.');
                 let sentence = format!("{name} is a section: its keys stand below it, indented");
@@ -216,12 +217,7 @@ impl Gathering<'_> {
             let source = Source::Flag(name.clone());
             match row.sets {
                 Sets::ConfigFile => {}
-                Sets::Collector(collector, on) => {
-                    {
- let names = vec![collector];
- self.gathered.collectors.push(Switch { on, names, source });
-}
-                }
+                Sets::Collector(name, on) => self.switch_collector(name, on, text, source),
                 Sets::Setting(setting) if setting.kind.is_list() => {
                     let node = values::node_of(setting, text);
                     let (items, _) = lists.entry(setting.key).or_insert((Vec::new(), source));
@@ -238,6 +234,22 @@ impl Gathering<'_> {
             if let Some(setting) = Setting::of(key) {
                 self.give(setting, &Node::list(items), source);
             }
+        }
+    }
+
+    /// `--collector.x=false` is `--no-collector.x`.
+    fn switch_collector(&mut self, name: &'static str, on: bool, text: &str, source: Source) {
+        match units::boolean(text) {
+            Ok(meant) => {
+                let on = on == meant;
+                self.gathered.collectors.push(Switch { on, names: vec![name], source });
+            }
+            Err(wrong) => self.gathered.problems.push(Problem {
+                source,
+                key: String::new(),
+                sentence: format!("{} {}", quoted(text), wrong.why),
+                nearest: wrong.nearest,
+            }),
         }
     }
 
@@ -322,18 +334,18 @@ fn is_section(prefix: &str, name: &str) -> bool {
         })
 }
 
-/// The nearest key of the same section; else a key of that very name in another section.
+/// A key of that very name in another section; else the nearest key of the same section.
 fn nearest_key(prefix: &str, full: &str) -> Option<String> {
     let name = full.strip_prefix(prefix)?;
+    let mut keys = SETTINGS.iter().map(|setting| setting.key);
+    if let Some(misplaced) = keys.find(|key| key.rsplit('.').next() == Some(name)) {
+        return Some(misplaced.to_owned());
+    }
     let siblings = SETTINGS.iter().filter_map(|setting| {
         let rest = setting.key.strip_prefix(prefix)?;
         Some(rest.split('.').next().unwrap_or(rest))
     });
-    if let Some(sibling) = nearest(name, siblings) {
-        return Some(format!("{prefix}{sibling}"));
-    }
-    let same_name = |key: &&str| key.rsplit('.').next() == Some(name);
-    SETTINGS.iter().map(|setting| setting.key).find(same_name).map(str::to_owned)
+    nearest(name, siblings).map(|sibling| format!("{prefix}{sibling}"))
 }
 
 fn content(read: io::Result<Vec<u8>>) -> Result<String, yaml::Fault> {

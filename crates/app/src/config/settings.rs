@@ -191,9 +191,9 @@ pub const SETTINGS: &[Setting] = &[
         .unset("`run` below `path.rootfs`", "/run"),
 
     Setting::new("web.telemetry_path", Kind::Text(TextRule::UrlPath), "/metrics", "Path under which metrics are exposed."),
-    Setting::new("web.allowed_hosts", Kind::Hosts, "none", "Names under which pages may be asked for, besides addresses, `localhost` and `host_name`; any other is refused, against DNS rebinding."),
+    Setting::new("web.allowed_hosts", Kind::Hosts, "none", "Names or addresses under which pages may be asked for, besides loopback and the address connected to; any other is refused, against DNS rebinding. `*` allows all."),
     Setting::new("web.max_connections", Kind::Count { least: 1, most: 65_535 }, "256", "Connections held open at the same time."),
-    Setting::new("web.max_requests", Kind::Count { least: 1, most: 10_000 }, "40", "Scrapes answered at the same time; further ones get 503."),
+    Setting::new("web.max_requests", Kind::Count { least: 0, most: 10_000 }, "40", "Scrapes answered at the same time; further ones get 503. 0 is no limit."),
     Setting::new("web.header_timeout", duration(100, 300), "10s", "How long a client may take to send its request's head."),
     Setting::new("web.request_timeout", duration(100, HOUR), "30s", "How long answering one request may take."),
     Setting::new("web.body_limit", Kind::Size { least: KIB, most: GIB }, "4MiB", "The largest request body that is read."),
@@ -210,7 +210,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("journal.events.retention.age", AGE, "", "The same, for the `events` stream.")
         .unset("`journal.retention.age`", "90d"),
     Setting::new("journal.events.retention.size", RETAINED, "", "The same, for the `events` stream.")
-        .unset("`journal.retention.size`", "64MiB"),
+        .unset("`journal.retention.size`", "256MiB"),
     Setting::new("journal.logs.retention.age", AGE, "", "The same, for the `logs` stream.")
         .unset("`journal.retention.age`", "3d"),
     Setting::new("journal.logs.retention.size", RETAINED, "", "The same, for the `logs` stream.")

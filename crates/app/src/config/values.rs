@@ -1,7 +1,12 @@
 //! One given value, read as its setting's type: from a node of text to a [`Value`], or to problems
 //! that name the place, the key and the way out.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use farol_collect::COLLECTORS;
 use regex::Regex;
@@ -72,6 +77,9 @@ pub(super) fn node_of(setting: &Setting, text: &str) -> Node {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
     Node::list(items.map(Node::scalar).collect())
 }
+
+/// Far more than anyone lists by hand.
+const MOST_ITEMS: usize = 1000;
 
 struct Reading<'a> {
     setting: &'static Setting,
@@ -154,7 +162,12 @@ impl Reading<'_> {
         wrap: impl Fn(Vec<T>) -> Value,
     ) -> Option<Parsed> {
         let key = self.setting.key;
-        self.items(node, |reading, item| reading.scalar(item, key, &read, &show), wrap)
+        let read = |reading: &mut Self, item: &Node| {
+            let (value, shown) = reading.scalar(item, key, &read, &show)?;
+            let identity = show(&value);
+            Some((value, shown, identity))
+        };
+        self.items(node, read, wrap)
     }
 
     fn probes(
@@ -165,22 +178,30 @@ impl Reading<'_> {
         self.items(node, |reading, item| reading.probe(item, &read), Value::Probes)
     }
 
+    /// `read` yields the value, how it is shown, and what no other item may equal.
     fn items<T>(
         &mut self,
         node: &Node,
-        mut read: impl FnMut(&mut Self, &Node) -> Option<(T, String)>,
+        mut read: impl FnMut(&mut Self, &Node) -> Option<(T, String, String)>,
         wrap: impl Fn(Vec<T>) -> Value,
     ) -> Option<Parsed> {
         let items = match &node.content {
             Content::List(items) => items.as_slice(),
-            Content::Empty | Content::Scalar(_) | Content::Map(_) => std::slice::from_ref(node),
+            Content::Empty | Content::Refused | Content::Scalar(_) | Content::Map(_) => {
+                std::slice::from_ref(node)
+            }
         };
+        if items.len() > MOST_ITEMS {
+            let why = format!("has more than {MOST_ITEMS} items");
+            self.complain(node, self.setting.key, why);
+            return None;
+        }
         let mut values = Vec::new();
         let mut shown = Vec::new();
         let mut seen = HashSet::new();
         for item in items {
-            let Some((value, text)) = read(self, item) else { continue };
-            if !seen.insert(text.clone()) {
+            let Some((value, text, identity)) = read(self, item) else { continue };
+            if !seen.insert(identity) {
                 self.complain(item, self.setting.key, format!("{} stands twice", quoted(&text)));
             }
             values.push(value);
@@ -192,16 +213,17 @@ impl Reading<'_> {
     }
 
     /// A target alone, or a mapping of [`PROBE_FIELDS`]. Two probes of one target would be one
-    /// series, so only the target is shown and must be unique.
+    /// series, so the target alone must be unique.
     fn probe(
         &mut self,
         node: &Node,
         read: &impl Fn(&str) -> Result<Target, Wrong>,
-    ) -> Option<(Draft, String)> {
+    ) -> Option<(Draft, String, String)> {
         let key = self.setting.key;
         let Content::Map(pairs) = &node.content else {
             let (target, shown) = self.scalar(node, key, read, units::show_target)?;
-            return Some((Draft { target, interval: None, timeout: None }, shown));
+            let identity = units::show_target(&target);
+            return Some((Draft { target, interval: None, timeout: None }, shown, identity));
         };
         let faults = self.problems.len();
         let (mut target, mut interval, mut timeout) = (None, None, None);
@@ -231,7 +253,8 @@ impl Reading<'_> {
                 shown.push_str(&format!(" {name} {}", units::show_duration(time)));
             }
         }
-        Some((Draft { target, interval, timeout }, shown))
+        let identity = units::show_target(&target);
+        Some((Draft { target, interval, timeout }, shown, identity))
     }
 
     /// A duration with the bounds of the setting it stands in for.
@@ -278,6 +301,7 @@ impl Reading<'_> {
                 "is not UTF-8".to_owned()
             }
             Content::Scalar(text) => return Some(text.clone()),
+            Content::Refused => return None,
             Content::Empty => "has no value; leave it out for the default".to_owned(),
             Content::List(_) => "wants one value, not a list".to_owned(),
             Content::Map(_) => "wants a value, not further keys".to_owned(),
@@ -361,6 +385,11 @@ fn url_path(text: &str) -> Result<String, Wrong> {
             nearest: Some(format!("/{text}")),
         });
     }
+    // The server's fixed answers; it would refuse to start.
+    let is_taken = matches!(text, "/" | "/health" | "/ready") || text.starts_with("/-/");
+    if is_taken {
+        return Err(Wrong::new("is the path of another answer"));
+    }
     let is_inner = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
     match text.chars().all(is_inner) {
         true => Ok(text.to_owned()),
@@ -402,8 +431,9 @@ fn pattern_fault(error: &regex::Error) -> String {
     format!("is not a pattern: {reason}")
 }
 
+/// A name, an address, or `*` for all.
 fn host(text: &str) -> Result<String, Wrong> {
-    if units::is_host(text) {
+    if text == "*" || units::is_host(text) || text.parse::<IpAddr>().is_ok() {
         return Ok(text.to_ascii_lowercase());
     }
     let why = match text.contains(':') {

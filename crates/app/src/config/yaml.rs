@@ -25,6 +25,8 @@ pub(super) struct Node {
 pub(super) enum Content {
     /// Nothing, `~` or `null`.
     Empty,
+    /// An alias: a fault was noted, more need not be said.
+    Refused,
     /// Any other scalar. Its type is what the setting says, not what it looks like.
     Scalar(String),
     List(Vec<Node>),
@@ -111,7 +113,7 @@ impl<'a> Reader<'a> {
     fn node(&mut self, event: Event<'a>, span: Span, level: usize) -> Result<Node, Fault> {
         let mark = mark_of(span);
         if level > MOST_LEVELS {
-            return Err(fault(mark, "is nested too deeply"));
+            return Err(fault(mark, "more levels below each other than any setting has"));
         }
         let content = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -128,7 +130,7 @@ impl<'a> Reader<'a> {
             }
             Event::Alias(_) => {
                 self.faults.push(fault(mark, "aliases (*name) are not read; write the value out"));
-                Content::Empty
+                Content::Refused
             }
             Event::Nothing
             | Event::StreamStart
@@ -181,7 +183,7 @@ impl<'a> Reader<'a> {
                 return self.faults.push(fault(mark, "merge keys (<<) are not read"));
             }
             Content::Scalar(text) => text,
-            Content::Empty | Content::List(_) | Content::Map(_) => {
+            Content::Empty | Content::Refused | Content::List(_) | Content::Map(_) => {
                 return self.faults.push(fault(mark, "a key must be a plain word"));
             }
         };
@@ -238,6 +240,12 @@ fn syntax_fault(error: &ScanError) -> Fault {
         "a tab in the indentation; YAML wants spaces".to_owned()
     } else if info.contains("mapping values are not allowed") {
         "a second \": \" in one line; put the value in quotes".to_owned()
+    } else if info.contains("did not find expected key") {
+        "this line is not indented like the ones it belongs to".to_owned()
+    } else if info.contains("invalid indentation") {
+        "this line is not indented enough; is a bracket or a quote above it not closed?".to_owned()
+    } else if info.contains("quoted scalar, found unexpected end") {
+        "a quote is opened here and never closed".to_owned()
     } else if info.contains("simple key expect") {
         "a line that is neither \"key: value\" nor \"- item\"".to_owned()
     } else {

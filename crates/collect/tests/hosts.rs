@@ -175,7 +175,7 @@ impl HungMachine {
             .iter()
             .filter(|entry| ["filefd", "loadavg", "stat"].contains(&entry.name))
             .collect();
-        let patience = Duration::from_millis(300);
+        let patience = Duration::from_secs(1);
         Runner::new(Lane::Fast, self.host.clone(), &entries, &Options::default(), patience).unwrap()
     }
 

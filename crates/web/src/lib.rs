@@ -13,6 +13,7 @@ mod health;
 mod metrics;
 mod negotiate;
 mod page;
+mod patience;
 mod server;
 mod site;
 

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{answer::Answerer, site::Site};
+use crate::{answer::Answerer, patience::Patient, site::Site};
 
 /// Hyper answers 431 when a request's head is larger.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -39,6 +39,7 @@ pub async fn serve(
         connections: Arc::new(Semaphore::new(site.settings.max_connections)),
         refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
         header_timeout: site.settings.header_timeout,
+        write_timeout: patience,
         answerer: Arc::new(Answerer::new(site)?),
         is_stopping,
     });
@@ -61,6 +62,7 @@ struct Server {
     connections: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     header_timeout: Duration,
+    write_timeout: Duration,
     is_stopping: watch::Receiver<bool>,
 }
 
@@ -111,7 +113,7 @@ async fn connection(server: Arc<Server>, stream: TcpStream, _permit: OwnedSemaph
             .header_read_timeout(server.header_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, server.write_timeout)), service)
     );
     let mut is_stopping = server.is_stopping.clone();
     let ended = tokio::select! {

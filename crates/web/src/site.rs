@@ -49,8 +49,8 @@ pub struct Settings {
     pub max_requests: usize,
     /// How long a client may take to send a request's head, and how long an idle connection lives.
     pub header_timeout: Duration,
-    /// How long a request may take once its head is read; also how long requests in flight are
-    /// waited for at the end.
+    /// How long a request may take once its head is read, how long a client may leave its answer
+    /// unread, and how long requests in flight are waited for at the end.
     pub request_timeout: Duration,
     /// Bytes.
     pub body_limit: usize,

@@ -144,6 +144,14 @@ impl Server {
         self.ask("GET", path, "").await
     }
 
+    async fn ask_without_reading(&self, path: &str) -> TcpStream {
+        let mut stream = self.connect().await;
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        stream.readable().await.unwrap();
+        stream
+    }
+
     fn advance(&self, duration: Duration) {
         self.now.fetch_add(i64::try_from(duration.as_millis()).unwrap(), Ordering::Relaxed);
     }
@@ -555,23 +563,35 @@ async fn one_connection_too_many_is_told_so_and_counted() {
 #[tokio::test]
 async fn one_scrape_too_many_is_told_so() {
     let server = start(Settings { max_requests: 1, ..Settings::default() }).await;
-    // More than the sockets' buffers take, so that the first scrape lasts as long as it is unread.
-    let long = "x".repeat(1024);
-    let wide = |index: usize| {
-        sample("node_load1", [("long", format!("{index}{long}").as_str())], index as f64)
-    };
-    let mut current = machine();
-    current.lanes[0] = Some(snapshot(Lane::Fast, 1, (0..30_000).map(wide).collect(), Vec::new()));
-    server.publish.send_replace(Arc::new(current));
-    let mut first = server.connect().await;
-    let ask = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    first.write_all(ask).await.unwrap();
-    first.readable().await.unwrap();
+    server.publish.send_replace(Arc::new(huge_machine()));
+    let mut first = server.ask_without_reading("/metrics").await;
     let refused = server.get("/metrics").await;
     assert_eq!((refused.status, refused.text()), (503, "too many scrapes at once\n"));
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(Answer::read(&mut first).await.status, 200);
     assert_eq!(server.get("/metrics?collect[]=hwmon").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_loses_it_in_time() {
+    let request_timeout = Duration::from_millis(500);
+    let server = start(Settings { max_requests: 1, request_timeout, ..Settings::default() }).await;
+    server.publish.send_replace(Arc::new(huge_machine()));
+    let _first = server.ask_without_reading("/metrics").await;
+    let freed = async { while server.get("/metrics?collect[]=hwmon").await.status != 200 {} };
+    timeout(PATIENCE, freed).await.expect("the first scrape is given up");
+}
+
+/// Its text is more than the sockets' buffers take: a scrape lasts for as long as it is unread.
+fn huge_machine() -> Current {
+    let long = "x".repeat(1024);
+    let wide = |index: usize| {
+        sample("node_load1", [("long", format!("{index}{long}").as_str())], index as f64)
+    };
+    let samples = (0..30_000).map(wide).collect();
+    let mut current = machine();
+    current.lanes[0] = Some(snapshot(Lane::Fast, 1, samples, Vec::new()));
+    current
 }
 
 #[tokio::test]

@@ -1,17 +1,20 @@
 //! The process's own figures, by the standard `process_*` names: read live when asked for, never
 //! journaled or stored. Always of this process, whatever host the collectors look at. Sources:
-//! `/proc/self/stat` (fs/proc/array.c), `/proc/uptime` (fs/proc/uptime.c), `/proc/self/fd`
-//! (fs/proc/fd.c), getrlimit(2).
+//! `/proc/self/stat` (fs/proc/array.c), `/proc/self/fd` (fs/proc/fd.c), getrlimit(2) and the
+//! time since boot, which that file counts in.
 
 use std::{
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
 };
 
 use farol_model::{Labels, Metric, Sample, Text, Timestamp};
-use rustix::process::Resource;
+use rustix::{
+    process::Resource,
+    time::{ClockId, clock_gettime},
+};
 
-use crate::{CollectError, host::read_small};
+use crate::{CollectError, Host, HotFile, Tree};
 
 const CPU: Metric = Metric::counter(
     "process_cpu_seconds_total",
@@ -57,11 +60,9 @@ pub struct Figures {
 }
 
 pub fn read(now: Timestamp) -> Result<Figures, CollectError> {
-    let stat = Stat::parse(&text_of("/proc/self/stat")?)
-        .ok_or_else(|| CollectError::Failed("/proc/self/stat: not as expected".into()))?;
+    let stat = OWN_STAT.lock().unwrap_or_else(PoisonError::into_inner).read()?;
     let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
-    let uptime = uptime(&text_of("/proc/uptime")?, stat.start_ticks as f64 / ticks_per_second)
-        .ok_or_else(|| CollectError::Failed("/proc/uptime: not as expected".into()))?;
+    let uptime = uptime(since_boot(), stat.start_ticks as f64 / ticks_per_second);
     Ok(Figures {
         cpu_seconds: stat.cpu_ticks as f64 / ticks_per_second,
         resident_bytes: stat.resident_pages as f64 * rustix::param::page_size() as f64,
@@ -75,9 +76,28 @@ pub fn read(now: Timestamp) -> Result<Figures, CollectError> {
     })
 }
 
-fn text_of(path: &str) -> Result<String, CollectError> {
-    let path = Path::new(path);
-    read_small(path).map_err(|error| CollectError::reading(path, &error))
+/// Kept open between scrapes: opening it costs more than reading it.
+struct OwnStat {
+    machine: Host,
+    file: HotFile,
+}
+
+static OWN_STAT: LazyLock<Mutex<OwnStat>> = LazyLock::new(|| {
+    Mutex::new(OwnStat { machine: Host::local(), file: HotFile::new(Tree::Proc, "self/stat") })
+});
+
+impl OwnStat {
+    fn read(&mut self) -> Result<Stat, CollectError> {
+        let bytes = self.file.read(&self.machine)?;
+        Stat::parse(&String::from_utf8_lossy(bytes))
+            .ok_or_else(|| CollectError::Failed("/proc/self/stat: not as expected".into()))
+    }
+}
+
+/// In the same count as the process's start: a step of the wall clock does not show in it.
+fn since_boot() -> f64 {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn limit(resource: Resource) -> Option<f64> {
@@ -128,11 +148,9 @@ impl Stat {
     }
 }
 
-/// Both count from boot, so that a step of the clock does not show in it.
-fn uptime(machine: &str, started: f64) -> Option<f64> {
-    let machine: f64 = machine.split_ascii_whitespace().next()?.parse().ok()?;
-    // To the clock's tick; below that it is noise.
-    Some(((machine - started).max(0.0) * 100.0).round() / 100.0)
+/// To the kernel's tick; below that it is noise.
+fn uptime(now: f64, started: f64) -> f64 {
+    ((now - started).max(0.0) * 100.0).round() / 100.0
 }
 
 /// The time of start follows from now and the uptime. Read twice it differs by a tick, so the
@@ -194,9 +212,8 @@ mod tests {
 
     #[test]
     fn uptime_counts_from_boot_and_is_never_negative() {
-        assert_eq!(uptime("1000.50 3000.00", 900.25), Some(100.25));
-        assert_eq!(uptime("10.00 3.00", 10.01), Some(0.0));
-        assert_eq!(uptime("", 1.0), None);
+        assert_eq!(uptime(1000.501, 900.25), 100.25);
+        assert_eq!(uptime(10.0, 10.01), 0.0);
     }
 
     #[test]

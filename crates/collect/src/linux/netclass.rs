@@ -3,6 +3,12 @@
 //!
 //! What a device does not know is absent: an unplugged port reports a speed of -1, a device that
 //! is down refuses to name its carrier.
+//!
+//! Opening an attribute costs ten times more than reading it, and a machine full of containers
+//! has many devices. So what an administrator sets, or the link settles on when it comes up, is
+//! read again only when the device or its link changed, and at every sixth tick.
+
+use std::collections::HashMap;
 
 use farol_model::{Lane, Metric};
 use regex::Regex;
@@ -10,6 +16,8 @@ use regex::Regex;
 use super::sysfs::{self, Folder};
 use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scrape};
 
+const FLAGS: &str = "node_network_flags";
+const CARRIER_CHANGES: &str = "node_network_carrier_changes_total";
 const UP: Metric =
     Metric::gauge("node_network_up", "", "Value is 1 if operstate is 'up', 0 otherwise.");
 const INFO: Metric = Metric::gauge(
@@ -26,16 +34,8 @@ const NOHANDLER: Metric = Metric::counter(
     "Network device statistic receive_nohandler.",
 );
 
-/// The attributes that are given as they are.
-const ATTRIBUTES: [(&str, Metric); 16] = [
-    (
-        "addr_assign_type",
-        Metric::gauge(
-            "node_network_address_assign_type",
-            "",
-            "Network device property: address_assign_type",
-        ),
-    ),
+/// Read at every tick.
+const LIVE: [(&str, Metric); 6] = [
     ("carrier", Metric::gauge("node_network_carrier", "", "Network device property: carrier")),
     (
         "carrier_changes",
@@ -61,9 +61,21 @@ const ATTRIBUTES: [(&str, Metric); 16] = [
             "Network device property: carrier_down_changes_total",
         ),
     ),
-    ("dev_id", Metric::gauge("node_network_device_id", "", "Network device property: device_id")),
     ("dormant", Metric::gauge("node_network_dormant", "", "Network device property: dormant")),
-    ("flags", Metric::gauge("node_network_flags", "", "Network device property: flags")),
+    ("flags", Metric::gauge(FLAGS, "", "Network device property: flags")),
+];
+
+/// Read again when something changed.
+const SETTLED: [(&str, Metric); 10] = [
+    (
+        "addr_assign_type",
+        Metric::gauge(
+            "node_network_address_assign_type",
+            "",
+            "Network device property: address_assign_type",
+        ),
+    ),
+    ("dev_id", Metric::gauge("node_network_device_id", "", "Network device property: device_id")),
     ("ifindex", Metric::gauge("node_network_iface_id", "", "Network device property: iface_id")),
     ("iflink", Metric::gauge("node_network_iface_link", "", "Network device property: iface_link")),
     (
@@ -101,11 +113,15 @@ const ATTRIBUTES: [(&str, Metric); 16] = [
     ),
 ];
 
-const METRICS: [Metric; ATTRIBUTES.len() + 4] = {
-    let mut metrics = [UP; ATTRIBUTES.len() + 4];
+const METRICS: [Metric; LIVE.len() + SETTLED.len() + 4] = {
+    let mut metrics = [UP; LIVE.len() + SETTLED.len() + 4];
     let mut at = 0;
-    while at < ATTRIBUTES.len() {
-        metrics[at] = ATTRIBUTES[at].1;
+    while at < LIVE.len() {
+        metrics[at] = LIVE[at].1;
+        at += 1;
+    }
+    while at < LIVE.len() + SETTLED.len() {
+        metrics[at] = SETTLED[at - LIVE.len()].1;
         at += 1;
     }
     metrics[at] = INFO;
@@ -124,56 +140,132 @@ pub(crate) const ENTRY: Entry = Entry {
 };
 
 fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
-    Ok(Box::new(Netclass { ignored: options.netclass_ignored_devices.clone() }))
+    let ignored = options.netclass_ignored_devices.clone();
+    Ok(Box::new(Netclass { ignored, known: HashMap::new(), ticks: 0 }))
 }
 
 struct Netclass {
     ignored: Regex,
+    /// By device; those that are gone are let go.
+    known: HashMap<String, Known>,
+    ticks: u64,
 }
+
+/// What was read of a device that rarely changes.
+struct Known {
+    state: State,
+    read_at: u64,
+    seen_at: u64,
+    address: String,
+    broadcast: String,
+    duplex: String,
+    alias: String,
+    properties: Vec<(&'static str, f64)>,
+}
+
+/// As long as it is the same, the rest is taken to be.
+#[derive(PartialEq)]
+struct State {
+    /// Of the device's folder: another device of the same name has another.
+    inode: Option<u64>,
+    operational: String,
+    flags: Option<f64>,
+    carrier_changes: Option<f64>,
+}
+
+const TICKS_BETWEEN_FULL_READS: u64 = 6;
 
 impl Collector for Netclass {
     fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
+        self.ticks += 1;
         for (device, path) in sysfs::devices(&host.sys.join("class/net"))? {
             if self.ignored.is_match(&device) {
                 continue;
             }
             // A device can go between the listing and the look at it.
-            if let Ok(folder) = Folder::open(&path) {
-                push_device(out, &device, &folder);
+            let Ok(folder) = Folder::open(&path) else { continue };
+            let live = LIVE.map(|(attribute, metric)| (metric.name, folder.number(attribute)));
+            let state = State::of(&folder, &live);
+            let known = match self.known.remove(&device) {
+                Some(known) if known.holds(&state, self.ticks) => {
+                    Known { seen_at: self.ticks, ..known }
+                }
+                _ => Known::read(&folder, state, self.ticks),
+            };
+            push_device(out, &device, &live, &known);
+            if let Some(packets) = folder.number("statistics/rx_nohandler") {
+                out.push(NOHANDLER.name, &[("device", &device)], packets);
             }
+            self.known.insert(device, known);
         }
+        self.known.retain(|_, known| known.seen_at == self.ticks);
         Ok(())
     }
 }
 
-fn push_device(out: &mut Scrape, device: &str, folder: &Folder) {
-    let text = |attribute| folder.text(attribute).unwrap_or_default();
+type Live = [(&'static str, Option<f64>); LIVE.len()];
+
+fn of(live: &Live, metric: &str) -> Option<f64> {
+    live.iter().find(|(name, _)| *name == metric)?.1
+}
+
+impl State {
+    fn of(folder: &Folder, live: &Live) -> State {
+        State {
+            inode: folder.inode(),
+            operational: folder.text("operstate").unwrap_or_default(),
+            flags: of(live, FLAGS),
+            carrier_changes: of(live, CARRIER_CHANGES),
+        }
+    }
+}
+
+impl Known {
+    fn read(folder: &Folder, state: State, tick: u64) -> Known {
+        let text = |attribute| folder.text(attribute).unwrap_or_default();
+        let mut properties: Vec<(&'static str, f64)> = SETTLED
+            .iter()
+            .filter_map(|(attribute, metric)| Some((metric.name, folder.number(attribute)?)))
+            .collect();
+        let speed = folder.number("speed").and_then(bytes_per_second);
+        properties.extend(speed.map(|speed| (SPEED.name, speed)));
+        Known {
+            state,
+            read_at: tick,
+            seen_at: tick,
+            address: text("address"),
+            broadcast: text("broadcast"),
+            duplex: text("duplex"),
+            alias: text("ifalias"),
+            properties,
+        }
+    }
+
+    fn holds(&self, state: &State, tick: u64) -> bool {
+        self.state == *state && tick - self.read_at < TICKS_BETWEEN_FULL_READS
+    }
+}
+
+fn push_device(out: &mut Scrape, device: &str, live: &Live, known: &Known) {
     let label = [("device", device)];
-    let operational_state = text("operstate");
-    out.push(UP.name, &label, f64::from(u8::from(operational_state == "up")));
+    let operational = known.state.operational.as_str();
+    out.push(UP.name, &label, f64::from(u8::from(operational == "up")));
     out.push(
         INFO.name,
         &[
             ("device", device),
-            ("address", &text("address")),
-            ("broadcast", &text("broadcast")),
-            ("duplex", &text("duplex")),
-            ("operstate", &operational_state),
-            ("adminstate", admin_state(folder.number("flags"))),
-            ("ifalias", &text("ifalias")),
+            ("address", &known.address),
+            ("broadcast", &known.broadcast),
+            ("duplex", &known.duplex),
+            ("operstate", operational),
+            ("adminstate", admin_state(known.state.flags)),
+            ("ifalias", &known.alias),
         ],
         1.0,
     );
-    for (attribute, metric) in &ATTRIBUTES {
-        if let Some(value) = folder.number(attribute) {
-            out.push(metric.name, &label, value);
-        }
-    }
-    if let Some(speed) = folder.number("speed").and_then(bytes_per_second) {
-        out.push(SPEED.name, &label, speed);
-    }
-    if let Some(packets) = folder.number("statistics/rx_nohandler") {
-        out.push(NOHANDLER.name, &label, packets);
+    let live = live.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+    for (name, value) in live.chain(known.properties.iter().copied()) {
+        out.push(name, &label, value);
     }
 }
 
@@ -223,7 +315,7 @@ mod tests {
             [
                 ("node_network_up", 1.0),
                 ("node_network_info", 1.0),
-                ("node_network_flags", 4099.0),
+                (FLAGS, 4099.0),
                 ("node_network_mtu_bytes", 1500.0),
             ]
         );
@@ -231,6 +323,29 @@ mod tests {
         assert_eq!(info.get("adminstate"), Some("up"));
         assert_eq!(info.get("address"), Some("02:fc:00:00:00:01"));
         assert_eq!(info.get("duplex"), None);
+    }
+
+    #[test]
+    fn what_rarely_changes_is_read_again_with_the_link_or_after_a_while() {
+        let place = tempfile::tempdir().unwrap();
+        let host = Host::recorded(place.path());
+        let eth0 = host.sys.join("class/net/eth0");
+        write(&eth0.join("carrier_changes"), "1\n");
+        write(&eth0.join("speed"), "1000\n");
+        let mut collector = build(&Options::default()).unwrap();
+        let mut speed = || {
+            let mut out = Scrape::new();
+            collector.collect(&host, &mut out).unwrap();
+            out.samples().iter().find(|sample| sample.name == SPEED.name).unwrap().value * 8e-6
+        };
+        assert_eq!(speed(), 1000.0);
+        write(&eth0.join("speed"), "100\n");
+        assert_eq!(speed(), 1000.0, "nothing says that the link changed");
+        write(&eth0.join("carrier_changes"), "3\n");
+        assert_eq!(speed(), 100.0);
+        write(&eth0.join("speed"), "10\n");
+        let later: Vec<f64> = (0..TICKS_BETWEEN_FULL_READS).map(|_| speed()).collect();
+        assert_eq!(later.last(), Some(&10.0));
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

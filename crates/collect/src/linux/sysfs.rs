@@ -34,6 +34,11 @@ impl Folder {
         Ok(Folder { handle: rustix::fs::openat(&self.handle, name, flags, Mode::empty())? })
     }
 
+    /// What tells this folder from a later one of the same name.
+    pub(super) fn inode(&self) -> Option<u64> {
+        rustix::fs::fstat(&self.handle).ok().map(|stat| stat.st_ino)
+    }
+
     /// An attribute without the newline at its end; empty when the attribute is.
     pub(super) fn text(&self, attribute: &str) -> Option<String> {
         // A device node or a FIFO of that name must not block the open.

@@ -1,8 +1,8 @@
 //! `/`: the first look at the machine, made whole on the server.
 //!
 //! It works without scripts (a reload every few seconds); with them the main part alone is
-//! replaced. Nothing is asked of any other place. Metrics are shown by their unit: this file knows
-//! no metric's name.
+//! replaced. Nothing is asked of any other place. What is shown comes titled and in words
+//! from `farol_collect::signs`: this file knows no metric's name.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -14,7 +14,7 @@ use axum::{
         header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue},
     },
 };
-use farol_collect::summary;
+use farol_collect::signs;
 
 use crate::{
     answer::Shared,
@@ -112,13 +112,18 @@ fn push_signs(html: &mut String, health: &Health) {
         push(html, "<p>No current values.</p>\n");
         return;
     }
+    let figure = |name: &str| {
+        let found = health.metrics.0.iter().find(|(held, _)| held.as_str() == name);
+        found.map(|(_, value)| *value)
+    };
     push(html, "<section aria-label=\"Vital signs\">\n<dl>\n");
-    for (name, value) in &health.metrics.0 {
-        let row = summary::ROWS.iter().find(|row| row.short_name() == name.as_str());
-        let (unit, help) = row.map_or(("", ""), |row| (row.metric.unit, row.metric.help));
-        let (label, shown) = in_words(name, unit, *value);
-        push_all(html, &["<div title=\"", &escape(help), "\"><dt>", &escape(&label)]);
-        push_all(html, &["</dt><dd>", &escape(&shown), "</dd></div>\n"]);
+    for sign in signs::signs(&figure) {
+        push_all(html, &["<div><dt>", &escape(sign.title), "</dt><dd>", &escape(&sign.value)]);
+        push_all(html, &["</dd><dd class=\"detail\">", &escape(&sign.detail), "</dd>"]);
+        if let Some(share) = sign.share {
+            push_all(html, &["<dd><meter value=\"", &format!("{share:.3}"), "\"></meter></dd>"]);
+        }
+        push(html, "</div>\n");
     }
     push(html, "</dl>\n</section>\n");
 }
@@ -149,142 +154,15 @@ fn push_footer(html: &mut String, health: &Health, telemetry_path: &str) {
     }
     push_all(html, &["</nav>\n<p>Farol ", &escape(health.version), ", ", health.command]);
     if let Some(process) = &health.process {
-        push_all(html, &[", up ", &duration(process.uptime_seconds)]);
-        push_all(html, &[", ", &scaled(process.resident_memory_bytes, &BINARY, "B")]);
+        push_all(html, &[", up ", &signs::span(process.uptime_seconds)]);
+        push_all(html, &[", ", &signs::bytes(process.resident_memory_bytes)]);
     }
     push(html, "</p>\n</footer>\n");
 }
 
-/// A name's words and its value as people say it. The unit may also stand at the name's end.
-fn in_words(name: &str, unit: &str, value: f64) -> (String, String) {
-    let words: Vec<&str> = name.split('_').collect();
-    let per_second = words.ends_with(&["per", "second"]);
-    let words = words.strip_suffix(&["per", "second"]).unwrap_or(&words);
-    let (words, ending) = match words.split_last() {
-        Some((last, rest)) if !rest.is_empty() && is_unit(last) => (rest, *last),
-        _ => (words, unit),
-    };
-    let mut shown = quantity(value, ending);
-    if per_second {
-        shown.push_str("/s");
-    }
-    (label(words), shown)
-}
-
-fn is_unit(word: &str) -> bool {
-    matches!(
-        word,
-        "percent"
-            | "ratio"
-            | "bytes"
-            | "bits"
-            | "celsius"
-            | "seconds"
-            | "ms"
-            | "hertz"
-            | "watts"
-            | "volts"
-            | "ghz"
-            | "mbps"
-    )
-}
-
-fn quantity(value: f64, unit: &str) -> String {
-    match unit {
-        "percent" => format!("{} %", short(value)),
-        "ratio" => format!("{} %", short(value * 100.0)),
-        "bytes" => scaled(value, &BINARY, "B"),
-        "bits" => scaled(value, &DECIMAL, "bit"),
-        "mbps" => format!("{} Mbit/s", short(value)),
-        "celsius" => format!("{} °C", short(value)),
-        "seconds" => duration(value),
-        "ms" => format!("{} ms", short(value)),
-        "hertz" => scaled(value, &DECIMAL, "Hz"),
-        "watts" => format!("{} W", short(value)),
-        "volts" => format!("{} V", short(value)),
-        "ghz" => format!("{} GHz", short(value)),
-        _ => short(value),
-    }
-}
-
-/// "cpu" and the like are abbreviations; other words begin a label as any sentence does.
-fn label(words: &[&str]) -> String {
-    const ABBREVIATIONS: &[&str] = &["cpu", "gpu", "io", "ram", "os", "tcp", "udp", "dns", "irq"];
-    let shown: Vec<String> = words
-        .iter()
-        .enumerate()
-        .map(|(index, word)| match *word {
-            word if ABBREVIATIONS.contains(&word) => word.to_uppercase(),
-            word if index == 0 => capitalised(word),
-            word => word.to_owned(),
-        })
-        .collect();
-    shown.join(" ")
-}
-
-fn capitalised(word: &str) -> String {
-    let mut chars = word.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-}
-
-/// The step between prefixes, and their names.
-type Prefixes = (f64, [&'static str; 6]);
-const BINARY: Prefixes = (1024.0, ["", "Ki", "Mi", "Gi", "Ti", "Pi"]);
-const DECIMAL: Prefixes = (1000.0, ["", "k", "M", "G", "T", "P"]);
-
-fn scaled(value: f64, (step, prefixes): &Prefixes, unit: &str) -> String {
-    let mut value = value;
-    let mut prefixes = prefixes.iter();
-    let mut prefix = prefixes.next().copied().unwrap_or_default();
-    while value.abs() >= *step {
-        let Some(next) = prefixes.next() else { break };
-        value /= step;
-        prefix = next;
-    }
-    format!("{} {prefix}{unit}", short(value))
-}
-
-/// Three significant digits are what people read.
-fn short(value: f64) -> String {
-    let digits = match value.abs() {
-        size if size >= 100.0 || size == 0.0 => 0,
-        size if size >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{value:.digits$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
-}
-
-/// The two largest parts: "3 d 4 h".
-fn duration(seconds: f64) -> String {
-    const PARTS: [(f64, &str); 4] = [(86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s")];
-    if seconds.abs() < 1.0 {
-        return format!("{} ms", short(seconds * 1000.0));
-    }
-    if seconds.abs() < 60.0 {
-        return format!("{} s", short(seconds));
-    }
-    let mut left = seconds.floor();
-    let mut shown = Vec::new();
-    for (size, unit) in PARTS {
-        let count = (left / size).floor();
-        left -= count * size;
-        if count > 0.0 {
-            shown.push(format!("{count} {unit}"));
-        } else if !shown.is_empty() {
-            break;
-        }
-    }
-    shown.truncate(2);
-    shown.join(" ")
-}
-
+/// A tenth of a second tells a live page from one that stands still.
 fn age_in_words(seconds: f64) -> String {
-    if seconds < 60.0 { format!("{seconds:.0} s") } else { duration(seconds) }
+    if seconds < 60.0 { format!("{seconds:.1} s") } else { signs::span(seconds) }
 }
 
 fn push(html: &mut String, text: &str) {
@@ -339,30 +217,5 @@ mod tests {
             }
         }
         text
-    }
-
-    #[test]
-    fn values_are_shown_as_people_say_them() {
-        let cases = [
-            ("cpu_percent", "percent", 12.345, "CPU", "12.3 %"),
-            ("memory_used_ratio", "ratio", 0.5, "Memory used", "50 %"),
-            ("memory_used_bytes", "bytes", 3_221_225_472.0, "Memory used", "3 GiB"),
-            ("disk_read_bytes_per_second", "bytes", 1536.0, "Disk read", "1.5 KiB/s"),
-            ("network_receive_bits_per_second", "bits", 12.5e6, "Network receive", "12.5 Mbit/s"),
-            ("download_mbps", "", 0.25, "Download", "0.25 Mbit/s"),
-            ("temperature_celsius", "celsius", 47.04, "Temperature", "47 °C"),
-            ("cpu_freq_ghz", "", 2.445, "CPU freq", "2.44 GHz"),
-            ("latency_ms", "", 3.456, "Latency", "3.46 ms"),
-            ("uptime_seconds", "seconds", 273_660.0, "Uptime", "3 d 4 h"),
-            ("uptime_seconds", "seconds", 86_405.0, "Uptime", "1 d"),
-            ("uptime_seconds", "seconds", 125.0, "Uptime", "2 min 5 s"),
-            ("wait_seconds", "seconds", 0.012, "Wait", "12 ms"),
-            ("load1", "", 0.5, "Load1", "0.5"),
-            ("processes", "", 312.0, "Processes", "312"),
-            ("swap_bytes", "bytes", 0.0, "Swap", "0 B"),
-        ];
-        for (name, unit, value, label, shown) in cases {
-            assert_eq!(in_words(name, unit, value), (label.into(), shown.into()), "{name}");
-        }
     }
 }

@@ -1,12 +1,17 @@
-//! A stream that gives up on a reader who does not read.
+//! A stream that waits for its client, but not for ever.
 //!
-//! Heads and handlers have their deadlines elsewhere; without one for writing, a client that asks
-//! and never reads would keep its connection (and its scrape's permit) for ever.
+//! A head that has begun must come within its time, so must a connection's first; between two
+//! requests a connection may rest for longer (a scraper comes back every minute at most). A reader
+//! who does not read is given up: it would keep its connection and its scrape's permit.
 
 use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,20 +22,74 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) head: Duration,
+    pub(crate) rest: Duration,
+    pub(crate) write: Duration,
+}
+
+/// Where a connection is between two requests; set by the stream and by who answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Phase(Arc<AtomicU8>);
+
+/// The head of a request is awaited and must come soon.
+const HEAD: u8 = 0;
+/// A request is being answered: its own deadline holds.
+const BUSY: u8 = 1;
+const REST: u8 = 2;
+
+impl Phase {
+    pub(crate) fn begin_answer(&self) {
+        self.0.store(BUSY, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_answer(&self) {
+        self.0.store(REST, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Patient {
     stream: TcpStream,
-    patience: Duration,
+    patience: Patience,
+    phase: Phase,
+    /// Runs while a read waits, and of which phase it is.
+    reading: Option<(u8, Pin<Box<Sleep>>)>,
     /// Runs while a write waits for the reader.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    /// A write fails when nothing of it could be sent for as long as `patience`.
-    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Patient {
-        Patient { stream, patience, deadline: None }
+    pub(crate) fn new(stream: TcpStream, patience: Patience) -> Patient {
+        let phase = Phase(Arc::new(AtomicU8::new(HEAD)));
+        Patient { stream, patience, phase, reading: None, deadline: None }
     }
 
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.clone()
+    }
+
+    /// A read that has nothing yet fails once its phase has lasted too long.
+    fn wait_to_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let phase = self.phase.0.load(Ordering::Relaxed);
+        let patience = match phase {
+            HEAD => self.patience.head,
+            REST => self.patience.rest,
+            _ => {
+                self.reading = None;
+                return Poll::Pending;
+            }
+        };
+        if self.reading.as_ref().is_none_or(|(timed, _)| *timed != phase) {
+            self.reading = Some((phase, Box::pin(sleep(patience))));
+        }
+        let Some((_, deadline)) = &mut self.reading else { return Poll::Pending };
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// A write fails when nothing of it could be sent for too long.
     fn bounded<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -40,7 +99,7 @@ impl Patient {
             self.deadline = None;
             return written;
         }
-        let patience = self.patience;
+        let patience = self.patience.write;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(deadline.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -53,7 +112,15 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if Pin::new(&mut self.stream).poll_read(context, buffer)?.is_pending() {
+            return self.wait_to_read(context);
+        }
+        // The first bytes after a rest begin a head; later ones do not give it more time.
+        let begun = self.phase.0.compare_exchange(REST, HEAD, Ordering::Relaxed, Ordering::Relaxed);
+        if begun.is_ok() {
+            self.reading = None;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

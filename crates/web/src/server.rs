@@ -1,13 +1,13 @@
 //! Connections: accepted by our own loop, so that each has a bound.
 //!
 //! At most `max_connections` are served; one more is told so with a 503 and closed. A head must
-//! come within its time and size, hyper sees to both. At the end the listeners close first, then
+//! come within its time (`patience` sees to it) and its size (hyper does). At the end the listeners close first, then
 //! requests in flight may finish, for at most the request's own deadline.
 
 use std::{future::Future, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -16,7 +16,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{answer::Answerer, patience::Patient, site::Site};
+use crate::{
+    answer::Answerer,
+    patience::{Patience, Patient},
+    site::Site,
+};
 
 /// Hyper answers 431 when a request's head is larger.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -24,6 +28,8 @@ const MAX_HEADERS: usize = 64;
 /// How many connections beyond the limit are told so at once; further ones are just closed.
 const MAX_REFUSALS: usize = 16;
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a connection may rest between two requests: longer than scrapers do.
+const REST: Duration = Duration::from_secs(150);
 /// When accepting fails (no file descriptors left), trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -38,8 +44,7 @@ pub async fn serve(
     let server = Arc::new(Server {
         connections: Arc::new(Semaphore::new(site.settings.max_connections)),
         refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
-        header_timeout: site.settings.header_timeout,
-        write_timeout: patience,
+        patience: Patience { head: site.settings.header_timeout, rest: REST, write: patience },
         answerer: Arc::new(Answerer::new(site)?),
         is_stopping,
     });
@@ -61,8 +66,7 @@ struct Server {
     answerer: Arc<Answerer>,
     connections: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
-    header_timeout: Duration,
-    write_timeout: Duration,
+    patience: Patience,
     is_stopping: watch::Receiver<bool>,
 }
 
@@ -103,17 +107,24 @@ async fn connection(server: Arc<Server>, stream: TcpStream, _permit: OwnedSemaph
     let Ok(local) = stream.local_addr() else { return };
     let local: IpAddr = local.ip().to_canonical();
     let answerer = Arc::clone(&server.answerer);
+    let stream = Patient::new(stream, server.patience);
+    let phase = stream.phase();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let answerer = Arc::clone(&answerer);
-        async move { Ok::<_, std::convert::Infallible>(answerer.answer(request, local).await) }
+        let (answerer, phase) = (Arc::clone(&answerer), phase.clone());
+        async move {
+            phase.begin_answer();
+            let response = answerer.answer(request, local).await;
+            phase.end_answer();
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(server.header_timeout)
+            // The stream sees to it: hyper's own would end a connection at rest as well.
+            .header_read_timeout(None)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(Patient::new(stream, server.write_timeout)), service)
+            .serve_connection(TokioIo::new(stream), service)
     );
     let mut is_stopping = server.is_stopping.clone();
     let ended = tokio::select! {

@@ -47,7 +47,7 @@ pub struct Settings {
     pub max_connections: usize,
     /// Scrapes answered at once; beyond it 503. 0 means no limit, as in node_exporter.
     pub max_requests: usize,
-    /// How long a client may take to send a request's head, and how long an idle connection lives.
+    /// How long a client may take to send a request's head.
     pub header_timeout: Duration,
     /// How long a request may take once its head is read, how long a client may leave its answer
     /// unread, and how long requests in flight are waited for at the end.

@@ -532,6 +532,24 @@ async fn a_head_that_is_too_big_or_too_slow_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_may_rest_between_requests_but_not_within_a_head() {
+    let header_timeout = Duration::from_millis(200);
+    let server = start(Settings { header_timeout, ..Settings::default() }).await;
+    let mut kept = server.connect().await;
+    let ask = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    kept.write_all(ask).await.unwrap();
+    kept.readable().await.unwrap();
+    tokio::time::sleep(header_timeout * 4).await;
+    kept.write_all(ask).await.unwrap();
+    tokio::time::sleep(header_timeout / 2).await;
+    kept.write_all(b"GET /-/hea").await.unwrap();
+    let mut answers = Vec::new();
+    timeout(PATIENCE, kept.read_to_end(&mut answers)).await.expect("closed by the server").ok();
+    let answers = String::from_utf8(answers).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+}
+
+#[tokio::test]
 async fn a_request_that_is_not_answered_in_time_is_told_so() {
     let request_timeout = Duration::from_millis(200);
     let server = start(Settings { request_timeout, ..Settings::default() }).await;

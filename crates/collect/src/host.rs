@@ -139,10 +139,10 @@ fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
 }
 
 fn is_made_anew_by_the_kernel(file: &File) -> bool {
-    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-    const SYSFS_MAGIC: i64 = 0x6265_6572;
+    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+    const SYSFS_MAGIC: u32 = 0x6265_6572;
     rustix::fs::fstatfs(file)
-        .is_ok_and(|stat| matches!(stat.f_type as i64, PROC_SUPER_MAGIC | SYSFS_MAGIC))
+        .is_ok_and(|stat| matches!(stat.f_type as u32, PROC_SUPER_MAGIC | SYSFS_MAGIC))
 }
 
 #[cfg(test)]

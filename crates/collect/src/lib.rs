@@ -16,6 +16,7 @@ mod reference;
 mod registry;
 mod runner;
 mod scrape;
+pub mod signs;
 pub mod summary;
 
 pub use host::{Host, HotFile, Tree};

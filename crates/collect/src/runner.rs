@@ -25,7 +25,7 @@ use crate::{
     CollectError, Collector, Entry, Host, Options, OptionsError, Scrape, summary::Summary,
 };
 
-pub const METRICS: &[Metric] = &[
+pub(crate) const METRICS: &[Metric] = &[
     Metric::gauge(
         "node_scrape_collector_duration_seconds",
         "seconds",
@@ -58,7 +58,8 @@ pub struct Runner {
     names: Vec<Text>,
     /// Since when a collector is out with a worker that was given up.
     late_since: Vec<Option<Instant>>,
-    worker: Worker,
+    /// Started with the first tick: building a runner starts nothing.
+    worker: Option<Worker>,
     health: Scrape,
     summary: Summary,
 }
@@ -85,7 +86,7 @@ impl Runner {
             lane,
             patience,
             late_since: vec![None; names.len()],
-            worker: Worker::start(lane, &slots, &host),
+            worker: None,
             slots,
             host,
             names,
@@ -119,33 +120,16 @@ impl Runner {
     fn run_collectors(&mut self, at: Timestamp) {
         let mut from = 0;
         while from < self.names.len() {
-            self.worker.run(at, from);
-            match self.wait() {
+            let start = || Worker::start(self.lane, &self.slots, &self.host);
+            let worker = self.worker.get_or_insert_with(start);
+            worker.run(at, from);
+            match wait(worker, &self.slots, self.patience) {
                 None => return,
                 Some(late) => {
                     self.late_since[late] = Some(start_lap());
-                    self.worker = Worker::start(self.lane, &self.slots, &self.host);
+                    self.worker = None;
                     from = late + 1;
                 }
-            }
-        }
-    }
-
-    /// Waits for the worker; the index of a collector that is late, if one is.
-    fn wait(&self) -> Option<usize> {
-        let mut seen = usize::MAX;
-        loop {
-            match self.worker.done.recv_timeout(self.patience) {
-                Ok(()) => return None,
-                Err(RecvTimeoutError::Timeout) => {
-                    let at = self.slots.next.load(Ordering::Acquire);
-                    if at == seen && self.slots.is_out(at) {
-                        return Some(at);
-                    }
-                    seen = at;
-                }
-                // The worker's thread died outside a collector: nothing more will come.
-                Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
     }
@@ -168,6 +152,25 @@ impl Runner {
         };
         running.scrape.take_samples(samples);
         Outcome { collector, took, result }
+    }
+}
+
+/// Waits for the worker; the index of a collector that is late, if one is.
+fn wait(worker: &Worker, slots: &Slots, patience: Duration) -> Option<usize> {
+    let mut seen = usize::MAX;
+    loop {
+        match worker.done.recv_timeout(patience) {
+            Ok(()) => return None,
+            Err(RecvTimeoutError::Timeout) => {
+                let at = slots.next.load(Ordering::Acquire);
+                if at == seen && slots.is_out(at) {
+                    return Some(at);
+                }
+                seen = at;
+            }
+            // The worker's thread died outside a collector: nothing more will come.
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
     }
 }
 

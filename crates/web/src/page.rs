@@ -25,7 +25,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The hashes are those of `page.css` and `page.js`; a test tells when they change.
-const POLICY: &str = "default-src 'none'; style-src 'sha256-IkI5nVVdXC9vrrPQsTlLVT4KCHwpgDmBGGhuZAXDdJc='; script-src 'sha256-wCs29Gbutq9WkQrp9bRyhpzbRADc+tDjWXPHuKXioII='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'sha256-jhI7a46M+IgR67xXQ6HU/YcrpkC8cu/vXZ1odo+sPjc='; script-src 'sha256-wCs29Gbutq9WkQrp9bRyhpzbRADc+tDjWXPHuKXioII='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(crate) async fn page(State(shared): State<Arc<Shared>>) -> Response<Body> {
     let html = html(&Health::now(&shared.site), &shared.site.settings.telemetry_path);

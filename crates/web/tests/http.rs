@@ -113,7 +113,7 @@ fn snapshot(
         host: Text::from("pine"),
         state: State::Unknown,
         summary: vec![
-            (Text::from("made_up_percent"), 12.498_765),
+            (Text::from("cpu_percent"), 12.498_765),
             (Text::from("made_up_count"), 3.0),
         ],
         samples,
@@ -360,7 +360,7 @@ async fn health_says_it_all_in_one_object() {
         "command": "run",
         "age_seconds": 0.5,
         "at": "2027-01-15T08:00:00.000Z",
-        "metrics": {"made_up_percent": 12.5, "made_up_count": 3},
+        "metrics": {"cpu_percent": 12.5, "made_up_count": 3},
         "lanes": {
             "fast": {"age_seconds": 0.5, "interval_seconds": 1.0},
             "slow": {"age_seconds": 0.5, "interval_seconds": 10.0},
@@ -407,8 +407,8 @@ async fn the_page_shows_the_verdict_the_signs_and_what_is_missing() {
     assert!(page.len() < 20 * 1024, "{} bytes", page.len());
     for part in [
         "<h1>Collecting; the state is unknown: no rules loaded</h1>",
-        "<b>pine</b> · data 0 s old",
-        "<dt>Made up</dt><dd>12.5 %</dd>",
+        "<b>pine</b> · data 0.0 s old",
+        "<dt>CPU</dt><dd>12.5 %</dd>",
         "Collectors: 2 of 4 complete",
         "/sys/class/hwmon does not exist",
         "<a href=\"/metrics\">",

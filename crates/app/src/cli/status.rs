@@ -4,6 +4,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use farol_collect::signs;
 use serde_json::Value;
 
 use super::{Out, running};
@@ -64,59 +65,16 @@ fn render(health: &Value, long: bool) -> String {
         screen.push_str(&format!("  [{}]", text(&health["status"])));
     }
     screen.push('\n');
-    let signs = |name: &str| health["metrics"][name].as_f64();
-    for (title, line) in VITAL_SIGNS {
-        if let Some(line) = line(&signs) {
-            screen.push_str(&format!("  {title:<13}{line}\n"));
-        }
+    let figure = |name: &str| health["metrics"][name].as_f64();
+    for sign in signs::signs(&figure) {
+        let line = format!("  {:<14}{:<14}{}", sign.title, sign.value, sign.detail);
+        screen.push_str(line.trim_end());
+        screen.push('\n');
     }
     if long {
         screen.push_str(&render_collectors(health));
     }
     screen
-}
-
-type Signs<'a> = &'a dyn Fn(&str) -> Option<f64>;
-
-/// Title and text of each line; a line whose figures are absent is left out.
-const VITAL_SIGNS: &[(&str, fn(Signs<'_>) -> Option<String>)] = &[
-    ("cpu", |sign| {
-        let frequency = sign("cpu_freq_ghz").map(|ghz| format!(" at {ghz:.2} GHz"));
-        Some(format!("{:.1} %{}", sign("cpu_percent")?, frequency.unwrap_or_default()))
-    }),
-    ("load", |sign| {
-        Some(format!("{:.2} {:.2} {:.2}", sign("load_1")?, sign("load_5")?, sign("load_15")?))
-    }),
-    ("memory", |sign| {
-        Some(share(sign("memory_percent")?, sign("memory_used_bytes"), sign("memory_total_bytes")))
-    }),
-    ("swap", |sign| Some(format!("{:.1} %", sign("swap_percent")?))),
-    ("disk /", |sign| {
-        Some(share(sign("disk_percent")?, sign("disk_used_bytes"), sign("disk_total_bytes")))
-    }),
-    ("network", |sign| {
-        Some(format!(
-            "{} in, {} out",
-            megabits(sign("net_in_mbps")?),
-            megabits(sign("net_out_mbps")?)
-        ))
-    }),
-    ("ping", |sign| {
-        let lost = sign("network_loss_percent").map(|lost| format!(", {lost:.0} % lost"));
-        Some(format!("{:.2} ms{}", sign("ping_ms")?, lost.unwrap_or_default()))
-    }),
-    ("latency", |sign| Some(format!("{:.2} ms", sign("latency_ms")?))),
-    ("temperature", |sign| Some(format!("{:.0} °C", sign("temperature_celsius")?))),
-    ("uptime", |sign| Some(span(sign("uptime_seconds")?))),
-];
-
-fn share(percent: f64, used: Option<f64>, total: Option<f64>) -> String {
-    match (used, total) {
-        (Some(used), Some(total)) => {
-            format!("{percent:.1} %  ({} of {})", bytes(used), bytes(total))
-        }
-        _ => format!("{percent:.1} %"),
-    }
 }
 
 fn render_collectors(health: &Value) -> String {
@@ -136,41 +94,6 @@ fn render_collectors(health: &Value) -> String {
         text.push_str(&format!("  {name:<13} {result}: {}\n", reasons.join("; ")));
     }
     text
-}
-
-/// `1.2 GiB`, `964 KiB`
-fn bytes(bytes: f64) -> String {
-    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut value = bytes;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let digits = if unit == 0 || value >= 100.0 { 0 } else { 1 };
-    format!("{value:.digits$} {}", UNITS[unit])
-}
-
-fn megabits(megabits: f64) -> String {
-    if megabits >= 1000.0 {
-        return format!("{:.2} Gbit/s", megabits / 1000.0);
-    }
-    if megabits >= 1.0 {
-        format!("{megabits:.1} Mbit/s")
-    } else {
-        format!("{:.0} kbit/s", megabits * 1000.0)
-    }
-}
-
-/// `3 d 4 h`, `12 min`
-fn span(seconds: f64) -> String {
-    let minutes = (seconds / 60.0).max(0.0) as u64;
-    let (days, hours, minutes) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
-    match (days, hours) {
-        (0, 0) => format!("{minutes} min"),
-        (0, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
 }
 
 #[cfg(test)]
@@ -194,19 +117,9 @@ mod tests {
         assert_eq!(
             render(&health, true),
             "vm  UNKNOWN (no rules loaded)  data 0.4 s old\n\
-             \x20 cpu          12.3 %\n\
-             \x20 memory       50.0 %  (1.2 GiB of 2.4 GiB)\n\
+             \x20 CPU           12.3 %\n\
+             \x20 Memory        50.0 %        1.2 GiB of 2.4 GiB\n\
              \x20 hwmon         absent: /sys/class/hwmon does not exist\n"
         );
-    }
-
-    #[test]
-    fn quantities_are_written_as_people_say_them() {
-        assert_eq!(bytes(512.0), "512 B");
-        assert_eq!(bytes(150.0 * 1024.0), "150 KiB");
-        assert_eq!(megabits(0.02), "20 kbit/s");
-        assert_eq!(megabits(1500.0), "1.50 Gbit/s");
-        assert_eq!(span(3.0 * 86400.0 + 4.0 * 3600.0), "3 d 4 h");
-        assert_eq!(span(59.0), "0 min");
     }
 }

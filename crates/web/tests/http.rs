@@ -407,7 +407,7 @@ async fn the_page_shows_the_verdict_the_signs_and_what_is_missing() {
     assert!(page.len() < 20 * 1024, "{} bytes", page.len());
     for part in [
         "<h1>Collecting; the state is unknown: no rules loaded</h1>",
-        "<b>pine</b> · data 0.0 s old",
+        "<b>pine</b> · data 0.5 s old",
         "<dt>CPU</dt><dd>12.5 %</dd>",
         "Collectors: 2 of 4 complete",
         "/sys/class/hwmon does not exist",

@@ -112,10 +112,7 @@ fn snapshot(
         lane,
         host: Text::from("pine"),
         state: State::Unknown,
-        summary: vec![
-            (Text::from("cpu_percent"), 12.498_765),
-            (Text::from("made_up_count"), 3.0),
-        ],
+        summary: vec![(Text::from("cpu_percent"), 12.498_765), (Text::from("made_up_count"), 3.0)],
         samples,
         outcomes: outcomes.into_iter().map(outcome).collect(),
     })

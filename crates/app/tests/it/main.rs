@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::disallowed_methods,
+    clippy::unwrap_used,
     reason = "these tests start programs, read files and wait, as the world around Farol does"
 )]
 

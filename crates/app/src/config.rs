@@ -22,7 +22,7 @@ pub use problem::{Problem, Problems, Source};
 pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
-    Collectors, Config, Format, Group, Journal, Labels, Level, Log, Pattern, Probe, Probes,
+    Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
     Retention, Target, Web,
 };
 

@@ -149,7 +149,7 @@ fn every_default_reaches_the_typed_configuration() {
     assert_eq!(config.data, Path::new("/home/ana/.local/state/farol"));
     assert_eq!(config.logs, Path::new("/home/ana/.local/state/farol/logs"));
     assert_eq!(config.host, farol_collect::Host::local());
-    assert_eq!((&*config.host_name, &*config.labels.instance), ("test-host", "test-host"));
+    assert_eq!(&*config.host_name, "test-host");
     let week = config::Retention { age: Duration::from_secs(7 * 86_400), size: 512 << 20 };
     for stream in farol_model::Stream::ALL {
         assert_eq!(config.journal.retention(stream), week);
@@ -318,7 +318,7 @@ fn only_a_variable_that_looks_misspelt_is_warned_about() {
 
 #[test]
 fn a_secret_is_used_and_never_shown() {
-    let file = "labels: {job: 'a-${env:TOKEN}'}\ngroup: ${cred:group}\n\
+    let file = "host_name: 'a-${env:TOKEN}'\ngroup: ${cred:group}\n\
                 listen: ['${file:/run/secret}']\nprobes: {tcp: [{target: '${env:TOKEN}:1'}]}\n";
     let machine = Machine::with_file(file)
         .variable("TOKEN", "hunter2")
@@ -326,7 +326,7 @@ fn a_secret_is_used_and_never_shown() {
         .file("/creds/group", "hunter3\n")
         .file("/run/secret", "127.7.7.7:7\n");
     let loaded = machine.good();
-    assert_eq!(&*loaded.config.labels.job, "a-hunter2");
+    assert_eq!(&*loaded.config.host_name, "a-hunter2");
     assert_eq!(loaded.config.group, Some(config::Group::Name("hunter3".into())));
     assert_eq!(loaded.config.listen, ["127.7.7.7:7".parse().unwrap()]);
     let shown = changed(&loaded);
@@ -334,7 +334,7 @@ fn a_secret_is_used_and_never_shown() {
         shown,
         "listen = <redacted> [farol.yml:3]\n\
          group = <redacted> [farol.yml:2]\n\
-         labels.job = a-<redacted> [farol.yml:1]\n\
+         host_name = a-<redacted> [farol.yml:1]\n\
          probes.tcp = <redacted>:1 [farol.yml:4]\n"
     );
 }

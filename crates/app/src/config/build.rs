@@ -17,7 +17,7 @@ use super::{
     problem::{Problem, Source},
     settings::SETTINGS,
     types::{
-        Collectors, Config, Format, Group, Journal, Labels, Level, Log, Pattern, Probe, Probes,
+        Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
         Retention, Web,
     },
     units,
@@ -78,14 +78,6 @@ impl Values {
                 None => ("localhost".to_owned(), "the machine says no name"),
             };
             self.find("host_name", Value::Text(name.clone()), name, why);
-        }
-        if self.is_open("labels.instance") {
-            // Shown as `host_name` is, in case that came from a secret.
-            let (value, shown) = match self.values.get("host_name") {
-                Some(chosen) => (chosen.value.clone(), chosen.shown.clone()),
-                None => (Value::Text(String::new()), String::new()),
-            };
-            self.find("labels.instance", value, shown, "as host_name");
         }
     }
 
@@ -230,10 +222,6 @@ impl Values {
                 root: self.path("path.rootfs"),
                 run: self.path("path.run"),
             },
-            labels: Labels {
-                job: Text::from(self.text("labels.job")),
-                instance: Text::from(self.text("labels.instance")),
-            },
             web: self.web(),
             journal: self.journal(),
             collectors: self.collectors(on),
@@ -262,7 +250,6 @@ impl Values {
         Journal {
             segment_size: self.number("journal.segment_size"),
             sync_interval: self.duration("journal.sync_interval"),
-            full_line_interval: self.duration("journal.full_line_interval"),
             reserve: self.number("journal.reserve"),
             compress: self.bool("journal.compress"),
             metrics: retention("journal.retention.age", "journal.retention.size"),

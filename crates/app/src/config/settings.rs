@@ -180,10 +180,6 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("host_name", Kind::Text(TextRule::Label), "", "The name of the machine in journal lines and labels.")
         .unset("the machine's own name", "web-1"),
 
-    Setting::new("labels.job", Kind::Text(TextRule::Label), "node", "The `job` label of the host's series; existing boards expect `node`."),
-    Setting::new("labels.instance", Kind::Text(TextRule::Label), "", "The `instance` label of the host's series.")
-        .unset("`host_name`", "web-1"),
-
     Setting::new("path.procfs", Kind::Path, "/proc", "Where the machine's procfs is mounted."),
     Setting::new("path.sysfs", Kind::Path, "/sys", "Where the machine's sysfs is mounted."),
     Setting::new("path.rootfs", Kind::Path, "/", "Where the machine's root is mounted; `/host` in the usual container."),
@@ -200,7 +196,6 @@ pub const SETTINGS: &[Setting] = &[
 
     Setting::new("journal.segment_size", Kind::Size { least: MIB, most: 4 * GIB }, "64MiB", "Size at which a journal file is closed and the next begun; lowered to a quarter of the smallest retention."),
     Setting::new("journal.sync_interval", duration(100, HOUR), "5s", "How often the journal is forced to disk: what a power cut can cost."),
-    Setting::new("journal.full_line_interval", duration(1000, HOUR), "1m", "How often a line states every value instead of the changed ones."),
     Setting::new("journal.reserve", Kind::Size { least: 0, most: 16 * GIB }, "16MiB", "Space kept back so that a full disk can still be recorded."),
     Setting::new("journal.compress", Kind::Bool, "true", "Whether closed journal files are compressed (zstd)."),
     Setting::new("journal.retention.age", AGE, "7d", "Journal files older than this are removed.")

@@ -28,7 +28,6 @@ pub struct Config {
     pub host_name: Text,
     /// The machine looked at.
     pub host: Host,
-    pub labels: Labels,
     pub web: Web,
     pub journal: Journal,
     pub collectors: Collectors,
@@ -40,13 +39,6 @@ pub struct Config {
 pub enum Group {
     Id(u32),
     Name(String),
-}
-
-/// The labels a scrape would add to the host's own series.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Labels {
-    pub job: Text,
-    pub instance: Text,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +59,6 @@ pub struct Web {
 pub struct Journal {
     pub segment_size: u64,
     pub sync_interval: Duration,
-    pub full_line_interval: Duration,
     pub reserve: u64,
     pub compress: bool,
     pub metrics: Retention,

@@ -10,12 +10,13 @@ use std::{
 };
 
 use farol_disk::Disk;
-use farol_model::{Position, Record, Stream};
+use farol_model::{Position, Record, Stream, Timestamp};
 
 use crate::{
     Decoder, JournalError,
     names::{self, Segment},
     segment::{Lines, Piece},
+    time::Day,
 };
 
 /// Where a reader begins.
@@ -26,6 +27,9 @@ pub enum StartAt {
     /// The start of the newest segment that holds anything: enough to find each lane's newest
     /// snapshot, unless the writer has just begun it.
     NewestSegment,
+    /// The first segment of that time's day: the lines before the time are given too, but no
+    /// earlier day is read. For a person's question, not for a cursor.
+    Day(Timestamp),
     /// A position that a reader gave. The lines before it in its segment are gone through
     /// silently, for the full lines that later ones need.
     Position(Position),
@@ -205,6 +209,12 @@ impl Reader {
             StartAt::NewestSegment => {
                 let with_lines = segments.values().rfind(|segment| segment.bytes() > 0);
                 with_lines.or(newest).map(|segment| at(segment.number, 0))
+            }
+            StartAt::Day(time) => {
+                let first = segments.values().find(|segment| segment.day >= Day::of(time));
+                // Nothing that young: what comes next is.
+                let next = newest.map_or(0, |segment| segment.number + 1);
+                Some(at(first.map_or(next, |segment| segment.number), 0))
             }
             StartAt::Position(position) => Some(at(position.segment, position.offset)),
             StartAt::End => newest.map(|segment| match segment.plain {

@@ -97,12 +97,15 @@ fn stream(matches: &ArgMatches) -> Stream {
 }
 
 fn cat(journal: &Source, matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
-    let since = match matches.get_one::<String>("since") {
-        Some(text) => parse_since(text, clock::now())?,
-        None => Timestamp::from_millis(i64::MIN),
+    let (since, start) = match matches.get_one::<String>("since") {
+        Some(text) => {
+            let since = parse_since(text, clock::now())?;
+            (since, StartAt::Day(since))
+        }
+        None => (Timestamp::from_millis(i64::MIN), StartAt::Oldest),
     };
     let mut writer = LineWriter::new(matches.get_flag("full"));
-    let mut reader = journal.open(stream(matches), StartAt::Oldest)?;
+    let mut reader = journal.open(stream(matches), start)?;
     while let Some(item) = reader.next()?
         && out.is_open()
     {

@@ -124,6 +124,22 @@ fn the_newest_segment_is_a_quick_way_to_the_newest_snapshots() {
 }
 
 #[test]
+fn a_question_about_a_day_reads_no_earlier_day() {
+    let disk = memory();
+    let settings = Settings { segment_bytes: 1 << 20, ..small_settings() };
+    let mut journal = open(&disk, &settings);
+    let day = 24 * 3600;
+    for second in [0, day, 2 * day] {
+        journal.append(&ordinary(Lane::Fast, second)).unwrap();
+    }
+    let since =
+        |second| lines(&drain(&mut reader(&disk, Stream::Metrics, StartAt::Day(at(second))))).len();
+    assert_eq!([since(-day), since(0), since(day + 60), since(3 * day)], [3, 3, 2, 0]);
+    journal.append(&ordinary(Lane::Fast, 3 * day)).unwrap();
+    assert_eq!(since(3 * day), 1);
+}
+
+#[test]
 fn a_reader_may_come_before_the_journal() {
     let disk = memory();
     let mut follower = reader(&disk, Stream::Events, StartAt::End);

@@ -42,6 +42,8 @@ pub fn start(settings: &Settings) -> String {
             .with_timer(Utc)
             .with_target(false)
             .with_ansi(terminal)
+            // It would complain on standard error, and panic where that cannot be written either.
+            .log_internal_errors(false)
             .with_writer(io::stderr)
             .finish();
         install(subscriber);
@@ -86,6 +88,7 @@ where
         .with_span_list(false)
         .with_max_level(level)
         .with_timer(Utc)
+        .log_internal_errors(false)
         .with_writer(writer)
         .finish();
     install(subscriber);
@@ -144,7 +147,6 @@ impl RotatingFile {
         } else {
             self.file = append_to(&self.path)?;
         }
-        self.written = 0;
         Ok(())
     }
 }
@@ -153,7 +155,9 @@ impl Write for RotatingFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.written + line.len() as u64 > self.max_size && self.written > 0 {
             // A rotation that fails (full disk) must not lose the line: it goes to the old file.
+            // Nor may it be tried with every line: each try sets the files one place further aside.
             self.rotate().ok();
+            self.written = 0;
         }
         self.file.write_all(line)?;
         self.written += line.len() as u64;
@@ -222,6 +226,23 @@ mod tests {
         assert_eq!(first(&aged(&path, 1)), b'c');
         assert_eq!(first(&aged(&path, 2)), b'b');
         assert!(!aged(&path, 3).exists());
+    }
+
+    #[test]
+    fn a_rotation_that_fails_loses_no_line_and_is_not_tried_with_every_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("farol-run.log");
+        let mut log = RotatingFile::open(&path, &settings(4096, 2)).unwrap();
+        // No file can be set aside under the name of a folder.
+        log.write_all(&[b'x'; 3000]).unwrap();
+        log.rotate().unwrap();
+        std::fs::create_dir(aged(&path, 2)).unwrap();
+        log.written = 4000;
+        for _ in 0..4 {
+            log.write_all(&[b'x'; 1000]).unwrap();
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 4000);
+        assert_eq!(log.written, 4000, "tried once, at the first line");
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test reads what was written")]

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     answer::Shared,
-    body::Pieces,
+    body::Whole,
     counts,
     guard::Refusal,
     gzip::{Beginning, Packer},
@@ -65,11 +65,11 @@ fn scrape(shared: &Shared, request: &Request) -> Result<Response<Body>, Refusal>
         }
     };
     drop(cache);
-    Ok(respond(format, packed, Pieces::new(pieces, permit)))
+    Ok(respond(format, packed, Whole::new(pieces, permit)))
 }
 
-fn respond(format: Format, packed: bool, pieces: Pieces) -> Response<Body> {
-    let mut response = Response::new(Body::new(pieces));
+fn respond(format: Format, packed: bool, body: Whole) -> Response<Body> {
+    let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));

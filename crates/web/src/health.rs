@@ -116,7 +116,7 @@ impl Health {
         let current = Arc::clone(&site.current.borrow());
         let (status, problems) = status(&current, *site.ready.borrow(), now);
         let (state, reasons) = judgement(&current, status, &problems);
-        let newest = current.newest();
+        let newest = current.newest(now);
         Health {
             status,
             problems,
@@ -145,7 +145,7 @@ impl Status {
 }
 
 fn status(current: &Current, is_ready: bool, now: Timestamp) -> (Status, Vec<String>) {
-    let Some(newest) = current.newest() else {
+    let Some(newest) = current.newest(now) else {
         let reason =
             if is_ready { "nothing was collected yet" } else { "the journal is being read" };
         return (Status::Starting, vec![reason.to_owned()]);
@@ -162,6 +162,10 @@ fn status(current: &Current, is_ready: bool, now: Timestamp) -> (Status, Vec<Str
 }
 
 fn late(what: &str, snapshot: &Snapshot, now: Timestamp) -> String {
+    let ahead = snapshot.at.since(now).as_secs();
+    if ahead > 0 {
+        return format!("{what} is dated {ahead} s ahead; the clock was set back");
+    }
     let age = now.since(snapshot.at).as_secs();
     let interval = snapshot.interval.as_secs_f64();
     format!("{what} is {age} s old; it should come every {interval} s")

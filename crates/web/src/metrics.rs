@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     answer::Shared,
-    body::Whole,
+    body::whole,
     counts,
     guard::Refusal,
     gzip::{Beginning, Packer},
@@ -65,11 +65,11 @@ fn scrape(shared: &Shared, request: &Request) -> Result<Response<Body>, Refusal>
         }
     };
     drop(cache);
-    Ok(respond(format, packed, Whole::new(pieces, permit)))
+    Ok(respond(format, packed, whole(pieces, permit)))
 }
 
-fn respond(format: Format, packed: bool, body: Whole) -> Response<Body> {
-    let mut response = Response::new(Body::new(body));
+fn respond(format: Format, packed: bool, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));

@@ -63,13 +63,15 @@ struct Following {
     settings: Settings,
     reader: Option<Reader>,
     lanes: [Option<Arc<Snapshot>>; 2],
+    /// The one that was read last. Not the one of the latest time: clocks are set back.
+    last: Option<Arc<Snapshot>>,
     /// Said once, not at every look.
     complaint: Option<String>,
 }
 
 impl Following {
     fn new(settings: Settings) -> Following {
-        Following { settings, reader: None, lanes: [None, None], complaint: None }
+        Following { settings, reader: None, lanes: [None, None], last: None, complaint: None }
     }
 
     fn run(&mut self, stopped: &Receiver<()>) {
@@ -126,7 +128,8 @@ impl Following {
                     return false;
                 }
                 let lane = snapshot.lane.index();
-                self.lanes[lane] = Some(snapshot);
+                self.lanes[lane] = Some(Arc::clone(&snapshot));
+                self.last = Some(snapshot);
                 true
             }
             Item::Damage(damage) => {
@@ -142,9 +145,9 @@ impl Following {
     }
 
     fn publish(&self) {
-        let newest = self.lanes.iter().flatten().max_by_key(|snapshot| snapshot.at);
-        let state = newest.map(|snapshot| snapshot.state).unwrap_or_default();
-        let host = newest.map_or(&self.settings.host, |snapshot| &snapshot.host).clone();
+        let last = self.last.as_ref();
+        let state = last.map(|snapshot| snapshot.state).unwrap_or_default();
+        let host = last.map_or(&self.settings.host, |snapshot| &snapshot.host).clone();
         let verdict = match state {
             State::Unknown => core::verdict(),
             state => Verdict { state, reasons: Vec::new() },

@@ -379,7 +379,7 @@ impl Program {
     fn feed_watchdog(&self) {
         let current = self.current.borrow();
         let now = clock::now();
-        let is_fresh = current.newest().is_none_or(|snapshot| !snapshot.is_stale(now));
+        let is_fresh = current.newest(now).is_none_or(|snapshot| !snapshot.is_stale(now));
         if is_fresh || !self.shape.collects() {
             notify(&[sd_notify::NotifyState::Watchdog]);
         }

@@ -153,8 +153,11 @@ impl Current {
     /// Data older than this many intervals is not served as if it were current.
     pub const STALE_INTERVALS: u32 = 3;
 
-    pub fn newest(&self) -> Option<&Arc<Snapshot>> {
-        self.lanes.iter().flatten().max_by_key(|snapshot| snapshot.at)
+    /// The newest of the fresh snapshots, or of all when none is: after the clock was set back, one
+    /// from before has the latest time and says nothing about now.
+    pub fn newest(&self, now: Timestamp) -> Option<&Arc<Snapshot>> {
+        let newest = self.fresh(now).max_by_key(|snapshot| snapshot.at);
+        newest.or_else(|| self.lanes.iter().flatten().max_by_key(|snapshot| snapshot.at))
     }
 
     /// The lanes' snapshots that are young enough to be served at `now`.
@@ -164,7 +167,55 @@ impl Current {
 }
 
 impl Snapshot {
+    /// Whether it is too old to be called current. One that is dated as far ahead is from before
+    /// the clock was set back: it would otherwise look young until the clock has caught up.
     pub fn is_stale(&self, now: Timestamp) -> bool {
-        now.since(self.at) > self.interval * Current::STALE_INTERVALS
+        // The interval may come from a file.
+        let patience = self.interval.saturating_mul(Current::STALE_INTERVALS);
+        now.since(self.at) > patience || self.at.since(now) > patience
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(lane: Lane, at: i64, interval: Duration) -> Arc<Snapshot> {
+        Arc::new(Snapshot {
+            at: Timestamp::from_millis(at),
+            interval,
+            lane,
+            host: Text::default(),
+            state: State::Unknown,
+            summary: Vec::new(),
+            samples: Vec::new(),
+            outcomes: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_snapshot_is_current_for_three_intervals_on_either_side_of_the_clock() {
+        let snapshot = snapshot(Lane::Fast, 100_000, Duration::from_secs(1));
+        let is_stale = |now| snapshot.is_stale(Timestamp::from_millis(now));
+        assert!(!is_stale(103_000) && is_stale(103_001));
+        assert!(!is_stale(97_000) && is_stale(96_999), "the clock was set back");
+    }
+
+    #[test]
+    fn an_interval_without_end_is_no_reason_to_panic() {
+        let snapshot = snapshot(Lane::Fast, 0, Duration::MAX);
+        assert!(!snapshot.is_stale(Timestamp::from_millis(i64::MAX)));
+    }
+
+    #[test]
+    fn after_the_clock_was_set_back_the_newest_is_the_one_taken_since() {
+        let second = Duration::from_secs(1);
+        let before = snapshot(Lane::Slow, 86_400_000, second * 10);
+        let since = snapshot(Lane::Fast, 1000, second);
+        let mut current = Current::default();
+        current.lanes[Lane::Slow.index()] = Some(before.clone());
+        assert_eq!(current.newest(Timestamp::from_millis(1000)), Some(&before));
+        current.lanes[Lane::Fast.index()] = Some(since.clone());
+        assert_eq!(current.newest(Timestamp::from_millis(1000)), Some(&since));
     }
 }

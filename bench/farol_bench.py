@@ -23,6 +23,7 @@ import proctree  # noqa: E402
 from scrape_bench import Client  # noqa: E402
 
 FAROL = os.path.join(HERE, "..", "target", "release", "farol")
+FLOOR = os.path.join(HERE, "..", "target", "release", "examples", "floor")
 NODE_EXPORTER = "/usr/bin/prometheus-node-exporter"
 
 
@@ -58,6 +59,15 @@ def start_node_exporter():
             return process, port
         except OSError:
             time.sleep(0.05)
+
+
+def floor(size, quick):
+    """p50 in ms of a server that only writes as many bytes: what the kernel and the client cost."""
+    process = subprocess.Popen([FLOOR, str(size)], stdout=subprocess.PIPE, text=True)
+    port = int(process.stdout.readline().rsplit(":", 1)[1])
+    out = scrape("floor", process, port, quick, True)
+    stop(process)
+    return out["p50_ms"]
 
 
 def stop(process):
@@ -152,12 +162,14 @@ def main():
         scraped = steady_with_scrapes(farol, port, 12 if quick else 60)
         plain = scrape("farol", farol, port, quick, False)
         rss_after = plain["after_scrapes"]["rss_kb"] / 1024
+        least = floor(plain["bytes"], quick)
         compressed = scrape("farol", farol, port, quick, True)
         first = first_after_tick(port, 5 if quick else 60)
         stop(farol)
 
     row("series, bytes", f"{plain['series']}, {plain['bytes']:,}", f"{plain_peer['series']}, {plain_peer['bytes']:,}")
     row("scrape p50, ms", span(plain["p50_ms"], 3), span(plain_peer["p50_ms"]), "0.19")
+    row("the floor: as many bytes, nothing else, ms", span(least, 3))
     row("first scrape after a tick, ms", span(first, 3), "as any", "")
     row("scrape p99, ms", span(plain["p99_ms"], 3), span(plain_peer["p99_ms"]))
     row("CPU per scrape, ms", span(plain["cpu_s_per_1000_net"], 3), span(plain_peer["cpu_s_per_1000_net"]))

@@ -136,6 +136,8 @@ impl Core {
     fn sampled(&mut self, mut snapshot: Snapshot, now: Timestamp) {
         let verdict = verdict();
         snapshot.state = verdict.state;
+        // A reload may have given the machine another name.
+        self.host = snapshot.host.clone();
         let lane = snapshot.lane.index();
         self.summaries[lane] = std::mem::take(&mut snapshot.summary);
         snapshot.summary = self.all_summaries(lane, now);

@@ -64,7 +64,7 @@ impl Sampler {
         self.first_tick.recv().ok();
     }
 
-    /// From the next tick on, do this instead.
+    /// From now on, do this instead; begins with a tick.
     pub fn replace(&self, plan: Plan) {
         // The thread ends only by `stop`, which takes the sampler.
         self.orders.send(Order::Replace(Box::new(plan))).ok();
@@ -110,17 +110,25 @@ impl Sampling {
                 Ok(Order::Replace(plan)) => {
                     self.plan = *plan;
                     self.announce();
+                    // At once, as after a start: what the former plan left is soon stale, and the
+                    // next point of a wider grid may be an hour away.
+                    last = clock::now();
+                    self.tick_unless_in_flight(last);
                     continue;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.count_missed(last, next);
             last = next;
-            if self.in_flight.load(Ordering::Acquire) {
-                self.count_skipped(1);
-            } else {
-                self.tick(next);
-            }
+            self.tick_unless_in_flight(next);
+        }
+    }
+
+    fn tick_unless_in_flight(&mut self, at: Timestamp) {
+        if self.in_flight.load(Ordering::Acquire) {
+            self.count_skipped(1);
+        } else {
+            self.tick(at);
         }
     }
 
@@ -168,5 +176,36 @@ impl Sampling {
     fn announce(&self) {
         let interval = self.plan.interval.as_secs_f64();
         self.board.update(|figures| figures.lanes[self.lane.index()].interval_seconds = interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farol_collect::{Host, Options};
+
+    use super::*;
+
+    fn plan(interval: Duration) -> Plan {
+        let host = Host::local();
+        let patience = Duration::from_secs(1);
+        let runner = Runner::new(Lane::Fast, host, &[], &Options::default(), patience).unwrap();
+        Plan { runner, interval, host: Text::from_static("pi") }
+    }
+
+    #[test]
+    fn a_new_plan_is_taken_at_once_however_long_its_interval() {
+        let (core, mailbox) = sync_channel(4);
+        let next = || {
+            let event = mailbox.recv_timeout(Duration::from_secs(10)).unwrap();
+            let Event::Sampled { snapshot, in_flight } = event else { panic!("a tick") };
+            in_flight.store(false, Ordering::Release);
+            snapshot.interval
+        };
+        let hour = Duration::from_secs(3600);
+        let sampler = Sampler::start(plan(hour), core, Arc::default()).unwrap();
+        assert_eq!(next(), hour);
+        sampler.replace(plan(hour / 2));
+        assert_eq!(next(), hour / 2);
+        sampler.stop(hour);
     }
 }

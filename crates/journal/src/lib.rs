@@ -1,8 +1,8 @@
 //! The journal: the one durable log. Rotating JSON-lines files, one record a line.
 //!
 //! [`Journal`] appends, and is the only writer of its folder; [`Reader`] reads and follows from
-//! any [`farol_model::Position`], in this process or another, and never writes; [`upkeep`]
-//! compresses and retains closed segments next to both; [`verify`] says what is damaged.
+//! any [`farol_model::Position`], in this process or another, and never writes; [`upkeep()`]
+//! compresses and retains closed segments next to both; [`verify()`] says what is damaged.
 //!
 //! The format is described, precisely enough to write an independent reader, in
 //! `docs/formats/journal.md`. Three promises hold it together: a synced line is never lost, a value

@@ -156,7 +156,7 @@ impl Journal {
         }
     }
 
-    /// For [`crate::upkeep`]; also to be had from a [`Syncer`].
+    /// For [`crate::upkeep()`]; also to be had from a [`Syncer`].
     pub fn open_segments(&self) -> OpenSegments {
         self.syncer().open_segments()
     }
@@ -365,7 +365,7 @@ impl Syncer {
         lock(&self.shared).streams.iter().any(|stream| stream.dirty)
     }
 
-    /// For [`crate::upkeep`] on its own thread.
+    /// For [`crate::upkeep()`] on its own thread.
     pub fn open_segments(&self) -> OpenSegments {
         let shared = lock(&self.shared);
         OpenSegments(std::array::from_fn(|index| shared.streams[index].number))

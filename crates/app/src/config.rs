@@ -22,8 +22,8 @@ pub use problem::{Problem, Problems, Source};
 pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
-    Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-    Retention, Target, Web,
+    Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes, Retention,
+    Target, Web,
 };
 
 mod build;

@@ -57,7 +57,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
         if UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
-                format!("{}: another farol answers here", path.display()),
+                "another farol answers there; stop it, or give this one its own folder with --data",
             ));
         }
         remove(path)?;

@@ -35,6 +35,24 @@ pub fn plans(config: &Config, boards: &Boards) -> Result<[Plan; 2], OptionsError
     Ok([plan(Lane::Fast)?, plan(Lane::Slow)?])
 }
 
+/// What is not wrong in itself, yet most likely not what was meant: sentences for the log. Looks at
+/// the machine, so it stands apart from what the configuration alone decides.
+pub fn doubts(config: &Config) -> Vec<String> {
+    let host = &config.host;
+    let places = [
+        ("path.procfs", &host.proc, host.proc.join("stat")),
+        ("path.sysfs", &host.sys, host.sys.clone()),
+        ("path.rootfs", &host.root, host.root.clone()),
+    ];
+    let missing = places.into_iter().filter(|(_, _, witness)| !witness.exists());
+    missing
+        .map(|(key, path, witness)| {
+            let (path, witness) = (path.display(), witness.display());
+            format!("{key}: there is no {witness}; is the machine's mounted at {path}?")
+        })
+        .collect()
+}
+
 pub fn journal_settings(config: &Config, group: Option<u32>) -> farol_journal::Settings {
     let mut settings = farol_journal::Settings {
         segment_bytes: config.journal.segment_size,

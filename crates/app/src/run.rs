@@ -533,17 +533,20 @@ fn exit_now() -> ! {
 
 /// Folders that hold what is written. False when there is no place for the control socket.
 fn prepare_folders(shape: Shape, config: &Config) -> anyhow::Result<bool> {
-    let create = |folder: &Path| {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create the folder {}", folder.display()))
+    let create = |folder: &Path, flag: &str| {
+        std::fs::create_dir_all(folder).with_context(|| {
+            let folder = folder.display();
+            format!("cannot create the folder {folder}; choose another with {flag}")
+        })
     };
     if shape.collects() {
-        create(&config.data)?;
+        create(&config.data, "--data")?;
         // A full disk is no reason not to start; the journal says what is wrong with the folder.
-        create(&config.logs).or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })?;
+        create(&config.logs, "--logs")
+            .or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })?;
         return Ok(true);
     }
-    Ok(create(&config.data).is_ok() && is_writable(&config.data))
+    Ok(create(&config.data, "--data").is_ok() && is_writable(&config.data))
 }
 
 fn is_full(error: &anyhow::Error) -> bool {
@@ -566,7 +569,7 @@ fn log_settings(shape: Shape, config: &Config) -> logging::Settings {
 }
 
 fn announce(shape: Shape, loaded: &Loaded, log: &str) {
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(&parts::doubts(&loaded.config)) {
         tracing::warn!("{warning}");
     }
     let config = &loaded.config;
@@ -585,7 +588,8 @@ fn announce(shape: Shape, loaded: &Loaded, log: &str) {
     }
 }
 
-fn group_id(config: &Config) -> anyhow::Result<Option<u32>> {
+/// The number of the group that may read the journal.
+pub fn group_id(config: &Config) -> anyhow::Result<Option<u32>> {
     match &config.group {
         None => Ok(None),
         Some(Group::Id(id)) => Ok(Some(*id)),

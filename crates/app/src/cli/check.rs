@@ -8,6 +8,7 @@ use super::{Out, complain};
 use crate::{
     config,
     parts::{self, Boards},
+    run,
 };
 
 pub(super) fn configure(command: Command) -> Command {
@@ -23,7 +24,8 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
         }
     };
     parts::plans(&loaded.config, &Boards::default())?;
-    for warning in &loaded.warnings {
+    run::group_id(&loaded.config)?;
+    for warning in loaded.warnings.iter().chain(&parts::doubts(&loaded.config)) {
         complain(format!("warning: {warning}"));
     }
     let file = loaded.file.map_or("no file, defaults".into(), |file| file.display().to_string());

@@ -19,9 +19,8 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
             Ok(ExitCode::SUCCESS)
         }
         Err(AskError::Refused(reason)) => anyhow::bail!("{reason}"),
-        Err(AskError::NotRunning(error)) => anyhow::bail!(
-            "no farol answers at {} ({error}); is it running, with this --data?",
-            place.socket.display()
-        ),
+        Err(AskError::NotRunning(error)) => {
+            anyhow::bail!("{}", running::no_answer(&place.socket, &error, &[]))
+        }
     }
 }

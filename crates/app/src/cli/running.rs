@@ -1,7 +1,11 @@
 //! Where the running Farol is, for the commands that ask it: the control socket in the data folder,
 //! else the address it listens on.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::{ArgMatches, Command};
 use serde_json::Value;
@@ -58,11 +62,49 @@ pub(super) fn health(place: &Place) -> anyhow::Result<Value> {
             return Ok(health);
         }
     }
-    let addresses: Vec<String> = place.addresses.iter().map(ToString::to_string).collect();
-    let message = format!(
-        "no farol answers at {} ({not_there}) nor at {}; is it running, with this --data and --listen?",
-        place.socket.display(),
-        addresses.join(", ")
-    );
-    Err(NotRunning(message).into())
+    Err(NotRunning(no_answer(&place.socket, &not_there, &place.addresses)).into())
+}
+
+/// Where nobody answered, and what to try. A socket that may not be opened is another matter than
+/// one that is not there: then Farol may well be running.
+pub(super) fn no_answer(socket: &Path, error: &io::Error, addresses: &[SocketAddr]) -> String {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such socket".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+        _ => error.to_string(),
+    };
+    let mut message = format!("no farol answers at {} ({why})", socket.display());
+    for address in addresses {
+        message.push_str(&format!(" nor at {address}"));
+    }
+    let flags = if addresses.is_empty() { "--data" } else { "--data and --listen" };
+    message.push_str(&match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the socket is for root and the user that farol runs as: ask as one of them"
+                .to_owned()
+        }
+        _ => format!("; is it running, with this {flags}?"),
+    });
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_door_is_not_taken_for_an_empty_house() {
+        let socket = Path::new("/d/control.sock");
+        let said = |kind: io::ErrorKind, addresses: &[SocketAddr]| {
+            no_answer(socket, &io::Error::from(kind), addresses)
+        };
+        assert_eq!(
+            said(io::ErrorKind::NotFound, &["127.0.0.1:8000".parse().unwrap()]),
+            "no farol answers at /d/control.sock (there is no such socket) nor at 127.0.0.1:8000; \
+             is it running, with this --data and --listen?"
+        );
+        let denied = said(io::ErrorKind::PermissionDenied, &[]);
+        assert!(denied.ends_with("ask as one of them"), "{denied}");
+    }
 }

@@ -17,8 +17,8 @@ use super::{
     problem::{Problem, Source},
     settings::SETTINGS,
     types::{
-        Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-        Retention, Web,
+        Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes, Retention,
+        Web,
     },
     units,
     values::{Draft, Value},

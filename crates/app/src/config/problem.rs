@@ -45,7 +45,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.source, self.sentence)?;
+        match &self.source {
+            // What was given nowhere has no place to name.
+            Source::Default(_) => f.write_str(&self.sentence)?,
+            source => write!(f, "{source}: {}", self.sentence)?,
+        }
         match &self.nearest {
             Some(nearest) => write!(f, "; did you mean {nearest:?}?"),
             None => Ok(()),

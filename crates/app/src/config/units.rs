@@ -45,6 +45,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
     if is_number(text) {
         return Err(Wrong::or_rather("has no unit", format!("{text}s")));
     }
+    if let Some(closed_up) = without_spaces(text).filter(|closed_up| duration(closed_up).is_ok()) {
+        return Err(Wrong::or_rather("is not a duration", closed_up));
+    }
     let wrong = || Wrong::new("is not a duration; write it like 500ms, 10s, 1m30s or 7d");
     let mut millis: u64 = 0;
     let mut units = DURATION_UNITS;
@@ -92,6 +95,9 @@ const SIZE_UNITS: &[(&str, u64)] = &[
 
 /// `512MiB` (powers of 1024), `64KB` (powers of 1000), or plain bytes.
 pub(super) fn size(text: &str) -> Result<u64, Wrong> {
+    if let Some(closed_up) = without_spaces(text).filter(|closed_up| size(closed_up).is_ok()) {
+        return Err(Wrong::or_rather("is not a size", closed_up));
+    }
     let wrong = || Wrong::new("is not a size; write it like 512MiB, 64KB or 1048576");
     let (number, unit, after) = next_part(text).ok_or_else(wrong)?;
     if !after.is_empty() {
@@ -129,6 +135,11 @@ fn next_part(text: &str) -> Option<(u64, &str, &str)> {
     let after_at = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
     let (unit, after) = rest.split_at_checked(after_at)?;
     Some((number.parse().ok()?, unit, after))
+}
+
+/// `5 MiB` and `10 s` are how people write; `None` when there is no space to take away.
+fn without_spaces(text: &str) -> Option<String> {
+    text.contains(' ').then(|| text.replace(' ', ""))
 }
 
 fn is_number(text: &str) -> bool {
@@ -236,6 +247,8 @@ mod tests {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         assert_eq!(read("5").unwrap_err().nearest.as_deref(), Some("5s"));
+        assert_eq!(read("1 m 30 s").unwrap_err().nearest.as_deref(), Some("1m30s"));
+        assert_eq!(read("1 x").unwrap_err().nearest, None);
     }
 
     #[test]
@@ -248,6 +261,7 @@ mod tests {
         }
         assert_eq!(size("512M").unwrap_err().nearest.as_deref(), Some("512MiB"));
         assert_eq!(size("1gb").unwrap_err().nearest.as_deref(), Some("1GiB"));
+        assert_eq!(size("5 MiB").unwrap_err().nearest.as_deref(), Some("5MiB"));
     }
 
     #[test]

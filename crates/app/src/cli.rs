@@ -8,6 +8,7 @@ mod check;
 mod collectors;
 mod completions;
 mod config;
+mod foreign;
 mod health;
 mod journal;
 mod man;
@@ -118,7 +119,10 @@ pub fn command() -> Command {
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => foreign::explain(error).exit(),
+    };
     let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(2) };
     let Some(row) = SUBCOMMANDS.iter().find(|row| row.name == name) else {
         return ExitCode::from(2);

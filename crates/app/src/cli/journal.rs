@@ -1,7 +1,7 @@
 //! `farol journal cat | tail | verify`: the journal, read without a running Farol and without its
 //! lock.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -24,7 +24,7 @@ pub(super) fn configure(command: Command) -> Command {
                         .help("Write each line whole, also those stored as differences"),
                 )
                 .arg(Arg::new("since").long("since").value_name("TIME").help(
-                    "Only what is younger: a span such as 1h30m, or a time such as 2026-11-22T10:00:00Z",
+                    "Only what is younger: a span such as 1h30m, a time such as 2026-11-22T10:00:00Z, or a day (UTC)",
                 )),
         ))
         .subcommand(with_stream(
@@ -32,6 +32,7 @@ pub(super) fn configure(command: Command) -> Command {
                 .arg(
                     Arg::new("lines")
                         .long("lines")
+                        .value_name("NUMBER")
                         .short('n')
                         .value_parser(value_parser!(usize))
                         .default_value("10")
@@ -61,6 +62,7 @@ fn with_stream(command: Command) -> Command {
     command.arg(
         Arg::new("stream")
             .long("stream")
+            .value_name("STREAM")
             .value_parser(names)
             .default_value("metrics")
             .help("Which of the journal's streams"),
@@ -73,6 +75,7 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
         disk: Arc::new(RealDisk),
         folder: config::from_process(config::flags_from(matches))?.config.logs,
     };
+    journal.check(matches.try_get_one::<bool>("follow").ok().flatten() == Some(&true))?;
     match name {
         "cat" => cat(&journal, matches, out),
         "tail" => tail(&journal, matches, out),
@@ -86,6 +89,20 @@ struct Source {
 }
 
 impl Source {
+    /// A folder that is not there is a slip of the hand and not an empty journal, except to one who
+    /// waits for what will be written.
+    fn check(&self, waits: bool) -> anyhow::Result<()> {
+        if !matches!(self.folder.try_exists(), Ok(false)) {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        if waits {
+            complain(format!("farol: there is no folder {folder} yet; waiting for it"));
+            return Ok(());
+        }
+        anyhow::bail!("there is no folder {folder}; name the journal's with --logs, or --data")
+    }
+
     fn open(&self, stream: Stream, start: StartAt) -> anyhow::Result<Reader> {
         Ok(Reader::open(Arc::clone(&self.disk), &self.folder, stream, start)?)
     }
@@ -121,21 +138,9 @@ fn cat(journal: &Source, matches: &ArgMatches, out: &mut Out) -> anyhow::Result<
 fn tail(journal: &Source, matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
     let wanted = *matches.get_one::<usize>("lines").expect("it has a default");
     let mut writer = LineWriter::new(matches.get_flag("full"));
-    let mut reader = journal.open(stream(matches), StartAt::NewestSegment)?;
-    let mut last = std::collections::VecDeque::with_capacity(wanted.min(10_000) + 1);
-    while let Some(item) = reader.next()? {
-        match item {
-            Item::Line(line) => {
-                last.push_back(line);
-                if last.len() > wanted {
-                    last.pop_front();
-                }
-            }
-            other => writer.note(&other),
-        }
-    }
-    for line in last.drain(..) {
-        writer.write(&line, out);
+    let (mut reader, last) = last_lines(journal, stream(matches), wanted, &mut writer)?;
+    for line in &last {
+        writer.write(line, out);
     }
     while matches.get_flag("follow") && out.is_open() {
         out.flush();
@@ -148,6 +153,38 @@ fn tail(journal: &Source, matches: &ArgMatches, out: &mut Out) -> anyhow::Result
         }
     }
     Ok(writer.finish())
+}
+
+/// The last lines, and the reader that stands behind them. Each start and each midnight begins a new
+/// segment, so the newest one alone may hold too few: then it goes back further.
+fn last_lines(
+    journal: &Source,
+    stream: Stream,
+    wanted: usize,
+    writer: &mut LineWriter,
+) -> anyhow::Result<(Reader, VecDeque<Line>)> {
+    let mut starts = [StartAt::NewestSegment, StartAt::Day(clock::now())].into_iter();
+    loop {
+        let start = starts.next();
+        let mut reader = journal.open(stream, start.unwrap_or(StartAt::Oldest))?;
+        let mut last = VecDeque::new();
+        let mut notes = Vec::new();
+        while let Some(item) = reader.next()? {
+            match item {
+                Item::Line(line) => {
+                    last.push_back(line);
+                    if last.len() > wanted {
+                        last.pop_front();
+                    }
+                }
+                other => notes.push(other),
+            }
+        }
+        if last.len() >= wanted || start.is_none() {
+            notes.iter().for_each(|note| writer.note(note));
+            return Ok((reader, last));
+        }
+    }
 }
 
 /// Writes lines as they stand or whole, and says beside the output what was damaged.
@@ -208,8 +245,17 @@ fn parse_since(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(Timestamp::from_millis(at.as_millisecond()));
     }
-    let span = config::parse_duration(text).map_err(|reason| {
-        anyhow::anyhow!("--since {text:?} is neither a span such as 1h30m nor a time such as 2026-11-22T10:00:00Z: {reason}")
+    // A day begins where the journal's days begin: at midnight UTC.
+    if let Ok(day) = text.parse::<jiff::civil::Date>()
+        && let Ok(midnight) = day.to_zoned(jiff::tz::TimeZone::UTC)
+    {
+        return Ok(Timestamp::from_millis(midnight.timestamp().as_millisecond()));
+    }
+    let span = config::parse_duration(text).map_err(|_| {
+        anyhow::anyhow!(
+            "--since {text:?} is neither a span such as 1h30m nor a time such as \
+             2026-11-22T10:00:00Z or 2026-11-22 (UTC)"
+        )
     })?;
     let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     Ok(Timestamp::from_millis(now.as_millis().saturating_sub(millis)))
@@ -250,6 +296,8 @@ mod tests {
         assert_eq!(parse_since("1h30m", now).unwrap().as_millis(), 1_699_994_600_000);
         let at = parse_since("2023-11-14T22:13:20Z", now).unwrap();
         assert_eq!(at.as_millis(), 1_700_000_000_000);
+        let day = parse_since("2023-11-14", now).unwrap();
+        assert_eq!(day.as_millis(), 1_699_920_000_000);
         assert!(parse_since("yesterday", now).unwrap_err().to_string().contains("1h30m"));
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::{Options, Scrape, linux};
+use crate::{Options, Scrape, linux, probe};
 
 /// Made once: the patterns cost more than the parsers.
 static OPTIONS: LazyLock<Options> = LazyLock::new(Options::default);
@@ -11,6 +11,7 @@ static OPTIONS: LazyLock<Options> = LazyLock::new(Options::default);
 pub fn parse_everything(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     linux::parse_everything(&text, &OPTIONS, &mut Scrape::new());
+    probe::parse_everything(bytes, &text);
 }
 
 #[cfg(test)]

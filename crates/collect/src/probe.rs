@@ -433,6 +433,16 @@ fn inode(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|metadata| metadata.st_ino())
 }
 
+/// For the fuzzer: what comes from the network, and what says where the gateway is.
+pub(crate) fn parse_everything(bytes: &[u8], text: &str) {
+    for family in [Family::V4, Family::V6] {
+        for with_ip_header in [true, false] {
+            let _echo = Echo::from_reply(family, with_ip_header, bytes);
+        }
+    }
+    drop((gateway_v4(text), gateway_v6(text), namespace_number(text)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

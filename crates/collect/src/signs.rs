@@ -48,7 +48,7 @@ const ROWS: &[(&str, fn(Figures<'_>) -> Option<Reading>)] = &[
     }),
     ("Load", |figure| {
         let older = figure("load_5").zip(figure("load_15"));
-        let detail = older.map(|(five, fifteen)| format!("{five:.2} {fifteen:.2}"));
+        let detail = older.map(|(five, fifteen)| format!("5 min {five:.2}, 15 min {fifteen:.2}"));
         Some(Reading::new(format!("{:.2}", figure("load_1")?), detail.unwrap_or_default()))
     }),
     ("Memory", |figure| used(figure, "memory_percent", "memory_used_bytes", "memory_total_bytes")),

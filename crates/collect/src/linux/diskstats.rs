@@ -343,6 +343,14 @@ impl Line<'_> {
     }
 }
 
+/// For the fuzzer.
+pub(super) fn parse_everything(text: &str) {
+    drop(Info::from_udev(text));
+    for line in text.lines() {
+        Line::parse(line).ok();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -466,6 +466,13 @@ fn reason(error: &io::Error) -> String {
     first.into_iter().chain(characters).collect()
 }
 
+/// For the fuzzer.
+pub(super) fn parse_everything(text: &str) {
+    let mounts = text.lines().filter_map(Mount::from_mountinfo);
+    let older = text.lines().filter_map(Mount::from_mounts);
+    drop(topmost(below_root(mounts.chain(older).collect(), Path::new("/host"))));
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;

@@ -280,6 +280,13 @@ fn reading(kind: &str, element: &str, has_bare_value: bool, value: f64) -> (Stri
     }
 }
 
+/// For the fuzzer.
+pub(super) fn parse_everything(text: &str) {
+    for line in text.lines() {
+        drop((clean(line), explode(line), number_of(line)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

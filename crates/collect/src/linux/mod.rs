@@ -68,5 +68,10 @@ pub(crate) fn parse_everything(text: &str, options: &Options, out: &mut Scrape) 
         sockstat::parse("net/sockstat", text, 4096.0, &mut sockets, out);
         stat::parse(text, out).ok();
         vmstat::parse(text, &options.vmstat_fields, &mut pages, out);
+        diskstats::parse_everything(text);
+        filesystem::parse_everything(text);
+        hwmon::parse_everything(text);
+        netdev::parse_everything(text);
+        thermal_zone::parse_everything(text);
     }
 }

@@ -129,6 +129,13 @@ fn parse_line(line: &str) -> Result<(&str, [u64; COLUMNS]), CollectError> {
     Ok((device.trim(), values))
 }
 
+/// For the fuzzer.
+pub(super) fn parse_everything(text: &str) {
+    for line in text.lines() {
+        parse_line(line).ok();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

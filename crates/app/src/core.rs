@@ -191,30 +191,39 @@ impl Core {
         }
     }
 
-    /// Writing works again: the gap itself is recorded, so that a reader knows of it.
+    /// Writing works again: the gap itself is recorded, so that a reader knows of it. Until it is,
+    /// it stays open: an event may not fit where a snapshot did.
     fn close_gap(&mut self, now: Timestamp) {
-        let Some(gap) = self.gap.take() else { return };
+        let Some(gap) = &self.gap else { return };
+        let snapshots = gap.snapshots;
         let message = format!(
             "{} snapshots from {} on were not journaled: {}",
             gap.snapshots,
             clock::rfc3339(gap.from),
             gap.reason
         );
-        tracing::warn!(snapshots = gap.snapshots, "the journal is written again");
-        self.append_event(Text::from_static("gap"), message.into(), now);
+        if self.append_event(Text::from_static("gap"), message.into(), now).is_ok() {
+            tracing::warn!(snapshots, "the journal is written again");
+            self.gap = None;
+        }
     }
 
     fn happened(&mut self, event: Text, message: Text, now: Timestamp) {
-        self.append_event(event, message, now);
-    }
-
-    fn append_event(&mut self, event: Text, message: Text, now: Timestamp) {
-        let JournalSlot::Open(journal) = &mut self.journal else { return };
-        let event =
-            farol_model::Event { at: now, host: self.host.clone(), event, message, fields: vec![] };
-        if let Err(error) = journal.append(&Record::Event(event)) {
+        if let Err(error) = self.append_event(event, message, now) {
             tracing::error!(%error, "an event could not be journaled");
         }
+    }
+
+    fn append_event(
+        &mut self,
+        event: Text,
+        message: Text,
+        now: Timestamp,
+    ) -> Result<(), JournalError> {
+        let JournalSlot::Open(journal) = &mut self.journal else { return Ok(()) };
+        let event =
+            farol_model::Event { at: now, host: self.host.clone(), event, message, fields: vec![] };
+        journal.append(&Record::Event(event)).map(drop)
     }
 
     fn reopen_if_due(&mut self) {
@@ -259,12 +268,13 @@ impl Core {
                 held.bytes = stream.bytes;
                 held.segments = stream.segments;
                 held.lines = stream.lines;
+                held.failed_appends = stream.failed_appends;
             }
         });
     }
 
     fn stop(&mut self, now: Timestamp) {
-        self.append_event(Text::from_static("stopped"), "stopped in order".into(), now);
+        self.happened(Text::from_static("stopped"), "stopped in order".into(), now);
         if let JournalSlot::Open(journal) = &mut self.journal
             && let Err(error) = journal.sync()
         {
@@ -276,4 +286,53 @@ impl Core {
 /// Until rules exist nothing may be called stable.
 pub fn verdict() -> Verdict {
     Verdict { state: State::Unknown, reasons: vec![Text::from_static("no rules loaded")] }
+}
+
+#[cfg(test)]
+mod tests {
+    use farol_disk::{CrashDisk, Disk};
+    use farol_journal::{Item, Reader, Settings, StartAt};
+    use farol_model::Stream;
+
+    use super::*;
+
+    #[test]
+    fn a_gap_stays_open_until_it_is_recorded() {
+        let disk = CrashDisk::new();
+        let settings = Settings { reserve_bytes: 0, ..Settings::default() };
+        let journal = Journal::open(Arc::new(disk.clone()), "/logs", settings).unwrap();
+        let (current, watched) = watch::channel(Arc::default());
+        let mut core = Core::new("pi".into(), journal, current, Arc::default());
+        let mut tick = |second: i64| {
+            core.apply(tick(second), Timestamp::from_millis(second * 1000));
+            watched.borrow().writer.clone()
+        };
+        // Room for nothing; for a snapshot but no event about the one before; for all.
+        for (second, room, is_degraded) in
+            [(1, Some(0), true), (2, Some(200), true), (3, None, false)]
+        {
+            disk.set_room(room);
+            let writer = tick(second);
+            assert_eq!((writer.unjournaled, writer.degraded.is_some()), (1, is_degraded));
+        }
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let mut events = Reader::open(disk, "/logs", Stream::Events, StartAt::Oldest).unwrap();
+        let Some(Item::Line(line)) = events.next().unwrap() else { panic!("the gap is recorded") };
+        let Record::Event(event) = line.record else { panic!("an event") };
+        assert!(event.message.starts_with("1 snapshots from 1970-01-01T00:00:01.000Z"));
+    }
+
+    fn tick(second: i64) -> Event {
+        let snapshot = Snapshot {
+            at: Timestamp::from_millis(second * 1000),
+            interval: Duration::from_secs(1),
+            lane: Lane::Fast,
+            host: "pi".into(),
+            state: State::Unknown,
+            summary: Vec::new(),
+            samples: Vec::new(),
+            outcomes: Vec::new(),
+        };
+        Event::Sampled { snapshot, in_flight: Arc::default() }
+    }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Context;
 use farol_disk::{Disk, RealDisk};
-use farol_journal::Journal;
+use farol_journal::{Journal, JournalError};
 use farol_model::{Current, Text, Timestamp};
 use serde_json::Value;
 use tokio::{
@@ -36,7 +36,7 @@ use crate::{
     parts::{self, Boards},
     probes,
     sampler::{Plan, Sampler},
-    upkeep::{self, Repeating},
+    upkeep::{self, Repeating, SyncerSlot},
 };
 
 /// The program's three shapes.
@@ -160,32 +160,31 @@ impl Source {
     ) -> anyhow::Result<Source> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let settings = parts::journal_settings(config, group_id(config)?);
-        let mut helpers = Vec::new();
         let host = config.host_name.clone();
-        let core = match open_journal(&disk, config, &settings) {
-            Ok(journal) => {
-                let board = Arc::clone(&boards.own);
-                helpers.push(upkeep::start_sync(
-                    journal.syncer(),
-                    config.journal.sync_interval,
-                    Arc::clone(&boards.own),
-                )?);
-                helpers.push(upkeep::start_upkeep(
-                    Arc::clone(&disk),
-                    config.logs.clone(),
-                    settings,
-                    journal.syncer(),
-                )?);
-                Core::new(host, journal, current, board)
+        let syncer = SyncerSlot::default();
+        let open = {
+            let (disk, logs) = (Arc::clone(&disk), config.logs.clone());
+            let (settings, syncer) = (settings.clone(), Arc::clone(&syncer));
+            move || {
+                let journal = Journal::open(Arc::clone(&disk), &logs, settings.clone())?;
+                syncer.set(journal.syncer()).ok();
+                Ok(journal)
             }
-            Err(error) if error.is_full() => {
+        };
+        let board = Arc::clone(&boards.own);
+        let core = match open() {
+            Ok(journal) => Core::new(host, journal, current, board),
+            Err(error @ JournalError::Full { .. }) => {
                 let reason = Text::from(error.to_string());
-                let config = config.clone();
-                let open = Box::new(move || open_journal(&disk, &config, &settings));
-                Core::without_journal(host, open, reason, current, Arc::clone(&boards.own))
+                Core::without_journal(host, Box::new(open), reason, current, board)
             }
             Err(error) => return Err(error.into()),
         };
+        let sync_interval = config.journal.sync_interval;
+        let helpers = vec![
+            upkeep::start_sync(Arc::clone(&syncer), sync_interval, Arc::clone(&boards.own))?,
+            upkeep::start_upkeep(disk, config.logs.clone(), settings, syncer)?,
+        ];
 
         let (mailbox, inbox) = sync_channel(MAILBOX);
         let core_thread =
@@ -384,14 +383,6 @@ impl Program {
             notify(&[sd_notify::NotifyState::Watchdog]);
         }
     }
-}
-
-fn open_journal(
-    disk: &Arc<dyn Disk>,
-    config: &Config,
-    settings: &farol_journal::Settings,
-) -> Result<Journal, farol_journal::JournalError> {
-    Journal::open(Arc::clone(disk), &config.logs, settings.clone())
 }
 
 /// Keys whose new value the running program cannot take.

@@ -4,7 +4,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -16,6 +16,9 @@ use farol_disk::Disk;
 use farol_journal::Syncer;
 
 use crate::clock;
+
+/// The journal's syncer, from when the journal could be opened: a full disk may delay that.
+pub type SyncerSlot = Arc<OnceLock<Syncer>>;
 
 /// A thread that does one thing at once, at an interval, and once more at its end.
 #[derive(Debug)]
@@ -52,21 +55,22 @@ fn is_over(stopped: &Receiver<()>, interval: Duration) -> bool {
 }
 
 pub fn start_sync(
-    syncer: Syncer,
+    syncer: SyncerSlot,
     interval: Duration,
     board: Arc<own::Board>,
 ) -> std::io::Result<Repeating> {
     let mut complained = false;
-    Repeating::start("sync", interval, move || match syncer.sync() {
-        Ok(()) => {
+    Repeating::start("sync", interval, move || match syncer.get().map(Syncer::sync) {
+        None => {}
+        Some(Ok(())) => {
             complained = false;
             board.update(|figures| figures.journal_last_sync = Some(clock::now()));
         }
-        Err(error) if !complained => {
+        Some(Err(error)) if !complained => {
             complained = true;
             tracing::error!(%error, "the journal could not be synced; trying on");
         }
-        Err(_) => {}
+        Some(Err(_)) => {}
     })
 }
 
@@ -77,9 +81,11 @@ pub fn start_upkeep(
     disk: Arc<dyn Disk>,
     logs: PathBuf,
     settings: farol_journal::Settings,
-    syncer: Syncer,
+    syncer: SyncerSlot,
 ) -> std::io::Result<Repeating> {
     Repeating::start("upkeep", UPKEEP_INTERVAL, move || {
+        // Before the journal is open, its folder may still be another writer's.
+        let Some(syncer) = syncer.get() else { return };
         let report = farol_journal::upkeep(&*disk, &logs, &settings, syncer.open_segments());
         for error in &report.errors {
             tracing::error!(%error, "a closed segment could not be compressed or removed");

@@ -35,7 +35,6 @@ pub struct Journal {
     /// In the order of [`Stream::ALL`].
     writers: [Writer; Stream::ALL.len()],
     shared: Arc<Mutex<Shared>>,
-    failed_appends: u64,
     /// Held, not used: dropping it lets the next writer in.
     _lock: Box<dyn Lock>,
 }
@@ -48,6 +47,7 @@ struct Writer {
     /// The number of the next segment.
     next_number: u64,
     lines: u64,
+    failed_appends: u64,
 }
 
 /// The segment that is being written.
@@ -100,6 +100,8 @@ pub struct StreamStats {
     pub segments: u64,
     /// Written since the journal was opened.
     pub lines: u64,
+    /// Since the journal was opened.
+    pub failed_appends: u64,
 }
 
 impl Journal {
@@ -124,7 +126,7 @@ impl Journal {
         let writers = Stream::ALL.map(|stream| Writer::new(stream, numbers[names::index(stream)]));
         let streams = numbers.map(|number| SharedStream { number, ..SharedStream::default() });
         let shared = Arc::new(Mutex::new(Shared { streams, failed_syncs: 0 }));
-        Ok(Journal { disk, dir, settings, writers, shared, failed_appends: 0, _lock: lock })
+        Ok(Journal { disk, dir, settings, writers, shared, _lock: lock })
     }
 
     /// Appends one record and returns where its line begins. After an error nothing was appended.
@@ -133,7 +135,8 @@ impl Journal {
             Err(error) if error.is_full() => self.append_on_full_disk(record, error),
             other => other,
         };
-        self.failed_appends += u64::from(result.is_err());
+        let writer = &mut self.writers[names::index(record.stream())];
+        writer.failed_appends += u64::from(result.is_err());
         result
     }
 
@@ -165,7 +168,7 @@ impl Journal {
     pub fn stats(&self) -> Result<Stats, JournalError> {
         let disk = self.disk.as_ref();
         let mut stats = Stats {
-            failed_appends: self.failed_appends,
+            failed_appends: self.writers.iter().map(|writer| writer.failed_appends).sum(),
             failed_syncs: lock(&self.shared).failed_syncs,
             reserve: upkeep::has_reserve(disk, &self.dir, &self.settings)?,
             ..Stats::default()
@@ -175,6 +178,7 @@ impl Journal {
             stats.bytes = segments.values().map(Segment::bytes).sum();
             stats.segments = segments.len() as u64;
             stats.lines = writer.lines;
+            stats.failed_appends = writer.failed_appends;
         }
         Ok(stats)
     }
@@ -238,7 +242,8 @@ impl Place<'_> {
 
 impl Writer {
     fn new(stream: Stream, next_number: u64) -> Writer {
-        Writer { stream, encoder: Encoder::default(), open: None, next_number, lines: 0 }
+        let encoder = Encoder::default();
+        Writer { stream, encoder, open: None, next_number, lines: 0, failed_appends: 0 }
     }
 
     fn append(&mut self, place: &Place<'_>, record: &Record) -> Result<Position, JournalError> {

@@ -174,3 +174,28 @@ fn output_into_a_closed_pipe_is_no_error() {
     );
     assert_eq!((error.as_str(), code), ("", Some(0)));
 }
+
+#[test]
+fn the_service_manager_is_told_of_readiness_of_life_and_of_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(crate::world::DEADLINE)).unwrap();
+    let mut command = Command::new(FAROL);
+    command.arg("run").env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
+    let farol = Farol::spawn(command, folder.path(), &[]);
+    let mut told = Vec::new();
+    let mut wait_for = |message: &str| {
+        while !told.iter().any(|line| line == message) {
+            let mut buffer = [0; 512];
+            let length = manager.recv(&mut buffer).unwrap();
+            told.extend(String::from_utf8_lossy(&buffer[..length]).lines().map(str::to_owned));
+        }
+    };
+    wait_for("READY=1");
+    wait_for("WATCHDOG=1");
+    farol.signal("-HUP");
+    wait_for("RELOADING=1");
+    farol.signal("-TERM");
+    wait_for("STOPPING=1");
+}

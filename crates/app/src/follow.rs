@@ -4,20 +4,20 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use farol_collect::own;
+use farol_collect::own::Followed;
 use farol_disk::Disk;
-use farol_journal::{Item, Reader, StartAt};
+use farol_journal::{Item, Reader, ReaderStats, StartAt};
 use farol_model::{Current, Record, Snapshot, State, Stream, Text, Verdict};
 use tokio::sync::watch;
 
-use crate::core;
+use crate::{core, threads};
 
 /// How often the journal is looked at: a fraction of the fast lane's interval.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -35,7 +35,8 @@ pub struct Settings {
     pub current: watch::Sender<Arc<Current>>,
     /// Raised when the end of the journal was reached for the first time.
     pub ready: watch::Sender<bool>,
-    pub board: Arc<own::Board>,
+    /// What was read, for whoever asks.
+    pub followed: Arc<Mutex<Followed>>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -53,9 +54,9 @@ impl Follower {
         Ok(Follower { stop, thread })
     }
 
-    pub fn stop(self) {
+    pub fn stop(self, patience: Duration) {
         self.stop.try_send(()).ok();
-        self.thread.join().ok();
+        threads::join_within(self.thread, patience);
     }
 }
 
@@ -106,11 +107,23 @@ impl Following {
                 Err(error) => break Err(error),
             }
         };
+        self.note(reader.stats());
         self.reader = Some(reader);
         if changed {
             self.publish();
         }
         result
+    }
+
+    fn note(&self, stats: ReaderStats) {
+        let mut followed = self.settings.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        *followed = Followed {
+            lines: stats.lines,
+            incomplete: stats.incomplete,
+            repeated: stats.repeats,
+            damaged: stats.damaged,
+            gaps: stats.gaps,
+        };
     }
 
     fn open(&self) -> Result<Reader, farol_journal::JournalError> {
@@ -134,7 +147,6 @@ impl Following {
             }
             Item::Damage(damage) => {
                 tracing::warn!(%damage, "a damaged part of the journal was skipped");
-                self.settings.board.update(|figures| figures.journal_damaged_lines += 1);
                 false
             }
             Item::Gap(gap) => {

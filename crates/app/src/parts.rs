@@ -1,7 +1,7 @@
 //! What a configuration asks for, built purely: nothing is opened, bound or started here. `farol
 //! check` stops after it, and a reload does it first, so a bad file changes nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use farol_collect::{OptionsError, Runner, own, probe};
 use farol_model::{Lane, Stream};
@@ -16,6 +16,8 @@ use crate::{
 pub struct Boards {
     pub own: Arc<own::Board>,
     pub probes: Arc<probe::Board>,
+    /// In `serve` only.
+    pub followed: Arc<Mutex<own::Followed>>,
 }
 
 /// One plan per lane, by `Lane::index`.

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use farol_model::{Lane, Metric, Stream, Timestamp};
+use farol_model::{Labels, Lane, Metric, Sample, Stream, Text, Timestamp};
 
 use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scrape};
 
@@ -23,6 +23,53 @@ const JOURNAL_DEGRADED: &str = "farol_journal_degraded";
 const JOURNAL_SYNCED: &str = "farol_journal_last_sync_timestamp_seconds";
 const RELOAD_SUCCEEDED: &str = "farol_config_last_reload_successful";
 const RELOAD_AT: &str = "farol_config_last_reload_success_timestamp_seconds";
+
+const FOLLOWED_LINES: &str = "farol_follow_lines_total";
+const FOLLOWED_INCOMPLETE: &str = "farol_follow_incomplete_lines_total";
+const FOLLOWED_REPEATED: &str = "farol_follow_repeated_lines_total";
+const FOLLOWED_DAMAGED: &str = "farol_follow_damaged_parts_total";
+const FOLLOWED_GAPS: &str = "farol_follow_gaps_total";
+
+/// What `farol serve` says of its own reading, live: the rest of its `farol_*` is the writer's.
+pub const FOLLOWER_METRICS: &[Metric] = &[
+    Metric::counter(FOLLOWED_DAMAGED, "", "Damaged parts of the journal that were skipped."),
+    Metric::counter(FOLLOWED_GAPS, "", "Times that segments of the journal were missing."),
+    Metric::counter(
+        FOLLOWED_INCOMPLETE,
+        "",
+        "Journal lines without their full line, from which nothing was taken.",
+    ),
+    Metric::counter(FOLLOWED_LINES, "", "Good journal lines read."),
+    Metric::counter(FOLLOWED_REPEATED, "", "Journal lines that were repeats and were dropped."),
+];
+
+/// A follower's figures, as samples sorted by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    pub lines: u64,
+    pub incomplete: u64,
+    pub repeated: u64,
+    pub damaged: u64,
+    pub gaps: u64,
+}
+
+impl Followed {
+    pub fn samples(&self) -> Vec<Sample> {
+        let rows = [
+            (FOLLOWED_DAMAGED, self.damaged),
+            (FOLLOWED_GAPS, self.gaps),
+            (FOLLOWED_INCOMPLETE, self.incomplete),
+            (FOLLOWED_LINES, self.lines),
+            (FOLLOWED_REPEATED, self.repeated),
+        ];
+        let sample = |(name, value): (&'static str, u64)| Sample {
+            name: Text::from_static(name),
+            labels: Labels::empty(),
+            value: value as f64,
+        };
+        rows.into_iter().map(sample).collect()
+    }
+}
 
 pub const METRICS: &[Metric] = &[
     Metric::gauge(BUILD_INFO, "", "What this program was built from; the value is always 1."),

@@ -131,6 +131,7 @@ pub(crate) fn tables() -> impl Iterator<Item = (&'static str, &'static [Metric])
         ("scrape", crate::runner::METRICS),
         ("summary", summary::metrics()),
         ("process", process::METRICS),
+        ("follow", own::FOLLOWER_METRICS),
     ])
 }
 

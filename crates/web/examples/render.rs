@@ -37,6 +37,7 @@ fn main() -> io::Result<()> {
     let (_ready, ready) = watch::channel(true);
     let (commands, _asked) = mpsc::channel(1);
     let site = Site {
+        live: Arc::new(Vec::new),
         current,
         ready,
         now: Arc::new(|| Timestamp::from_millis(0)),

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use farol_model::{Current, Timestamp};
+use farol_model::{Current, Sample, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// The inputs of a server. Cheap to clone.
@@ -15,6 +15,8 @@ pub struct Site {
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Where what is asked for goes. Bounded by whoever receives.
     pub commands: mpsc::Sender<Command>,
+    /// What only this process knows of itself, read at each scrape; sorted by name.
+    pub live: Arc<dyn Fn() -> Vec<Sample> + Send + Sync>,
     pub about: About,
     pub settings: Arc<Settings>,
 }

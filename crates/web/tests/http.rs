@@ -46,6 +46,7 @@ async fn start(settings: Settings) -> Server {
     let (commands, asked) = mpsc::channel(1);
     let clock = Arc::clone(&now);
     let site = Site {
+        live: Arc::new(Vec::new),
         current,
         ready: is_ready,
         now: Arc::new(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),

@@ -27,7 +27,7 @@ fn a_server_with_another_user_agrees_with_the_writer_and_grows_silent_with_it() 
     give(&own, SERVER, 0o700);
 
     // The journal's files are 0640; their group lets the server read them.
-    let group = ["--group", SERVER.1, "--interval", "200ms"];
+    let group = ["--group", SERVER.1, "--interval", "200ms", "--slow-interval", "200ms"];
     let collecting = Farol::spawn(
         as_user(&program, (COLLECTOR.0, COLLECTOR.1), &[SERVER.1], "collect"),
         &journal,
@@ -42,6 +42,9 @@ fn a_server_with_another_user_agrees_with_the_writer_and_grows_silent_with_it() 
     eventually("the server shows a line of the writer", || agrees(&serving, &logs));
 
     let ticks = || value_of(&serving.get("/metrics").text(), "farol_ticks_total{lane=\"fast\"}");
+    let metrics = serving.get("/metrics").text();
+    assert!(value_of(&metrics, "farol_follow_lines_total").unwrap() > 0.0);
+    assert_eq!(value_of(&metrics, "farol_follow_damaged_parts_total"), Some(0.0));
     let before = ticks().unwrap();
     eventually("the server follows", || ticks().is_some_and(|now| now > before));
 

@@ -287,6 +287,17 @@ fn problems_of_all_sources_are_told_at_once() {
 }
 
 #[test]
+fn the_machine_s_own_name_is_a_name_to_ask_under_unless_it_is_no_name() {
+    let hosts = |machine: Machine| machine.good().config.web.allowed_hosts;
+    let named = |name: &str| Machine::new().flag("host-name", name);
+    assert_eq!(hosts(Machine::new()), ["test-host"]);
+    let given = named("web-1").flag("web.allowed-hosts", "mon.example.org");
+    assert_eq!(hosts(given), ["mon.example.org", "web-1"]);
+    assert!(hosts(named("*")).is_empty(), "any text may be a host_name");
+    assert!(hosts(named("Ana's laptop")).is_empty());
+}
+
+#[test]
 fn an_empty_variable_is_not_set_and_none_is_the_empty_list() {
     let machine =
         Machine::new().variable("FAROL_INTERVAL", "").variable("FAROL_PROBES_ICMP", "none");

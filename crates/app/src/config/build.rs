@@ -233,16 +233,28 @@ impl Values {
     fn web(&self) -> Web {
         Web {
             telemetry_path: self.text("web.telemetry_path").to_owned(),
-            allowed_hosts: match self.value("web.allowed_hosts") {
-                Value::Texts(hosts) => hosts.clone(),
-                _ => Vec::new(),
-            },
+            allowed_hosts: self.allowed_hosts(),
             max_connections: self.count("web.max_connections"),
             max_requests: self.count("web.max_requests"),
             header_timeout: self.duration("web.header_timeout"),
             request_timeout: self.duration("web.request_timeout"),
             body_limit: self.number("web.body_limit"),
         }
+    }
+
+    /// The machine's own name is what scrapers and people on the same network know it by. It opens
+    /// no door: a stranger's page cannot be served under it.
+    fn allowed_hosts(&self) -> Vec<String> {
+        let mut hosts = match self.value("web.allowed_hosts") {
+            Value::Texts(hosts) => hosts.clone(),
+            _ => Vec::new(),
+        };
+        let own = self.text("host_name");
+        // It may be any text, `*` too.
+        if units::is_host(own) {
+            hosts.push(own.to_owned());
+        }
+        hosts
     }
 
     fn journal(&self) -> Journal {

@@ -49,9 +49,10 @@ impl fmt::Display for JournalError {
             JournalError::Io { action, path, source } => {
                 write!(f, "{action} {}: {source}", path.display())?;
                 match source.kind() {
-                    io::ErrorKind::PermissionDenied => {
-                        f.write_str("; the user that runs farol must own the folder")
-                    }
+                    io::ErrorKind::PermissionDenied => f.write_str(
+                        "; the user that runs farol must own the folder, and who only reads \
+                             must be in the group of its files",
+                    ),
                     io::ErrorKind::ReadOnlyFilesystem => {
                         f.write_str("; choose a folder on a file system that is mounted writable")
                     }
@@ -62,11 +63,5 @@ impl fmt::Display for JournalError {
     }
 }
 
-impl Error for JournalError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            JournalError::Locked { .. } => None,
-            JournalError::Full { source, .. } | JournalError::Io { source, .. } => Some(source),
-        }
-    }
-}
+/// No source: it is told in full above, and a chain that names it again would only repeat it.
+impl Error for JournalError {}

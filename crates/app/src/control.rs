@@ -4,13 +4,15 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
+use rustix::fs::Mode;
 use serde_json::{Value, json};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt},
     net::UnixListener,
@@ -21,6 +23,7 @@ use tokio::{
 const LONGEST_REQUEST: u64 = 4096;
 const LONGEST_ANSWER: u64 = 4 << 20;
 const CONNECTIONS: usize = 8;
+const BACKLOG: i32 = 128;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the program answers to a command; called on the runtime.
@@ -62,9 +65,14 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
         }
         remove(path)?;
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Before it is bound: Linux gives the file the socket's mode, so that there is no moment in
+    // which another user could connect. The umask can only take from it.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(OwnedFd::from(socket).into())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a socket is no data: there is nothing to sync")]
@@ -149,6 +157,8 @@ fn ask_line(path: &Path, command: Command) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -12,4 +12,5 @@ pub mod parts;
 pub mod probes;
 pub mod run;
 pub mod sampler;
+pub mod threads;
 pub mod upkeep;

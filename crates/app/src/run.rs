@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, PoisonError,
         mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -20,7 +20,7 @@ use farol_journal::{Journal, JournalError};
 use farol_model::{Current, Text, Timestamp};
 use serde_json::Value;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
 };
@@ -36,6 +36,7 @@ use crate::{
     parts::{self, Boards},
     probes,
     sampler::{Plan, Sampler},
+    threads,
     upkeep::{self, Repeating, SyncerSlot},
 };
 
@@ -78,6 +79,20 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     let log = logging::start(&log_settings(shape, &config));
     announce(shape, &loaded, &log);
 
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .thread_name("net")
+        .enable_all()
+        .build()
+        .context("cannot start the network threads")?;
+    // Before anything that may wait: as a container's first process we would not even be ended by
+    // a signal that nobody has asked for.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::install()?
+    };
+
     let boards = Boards::default();
     boards.own.update(|figures| {
         figures.version = crate::cli::VERSION;
@@ -92,27 +107,18 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         ..Current::default()
     }));
     let (ready, watch_ready) = watch::channel(false);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(8)
-        .thread_name("net")
-        .enable_all()
-        .build()
-        .context("cannot start the network threads")?;
-
     let listeners = match shape.listens() {
         true => runtime.block_on(bind(&config.listen))?,
         false => Vec::new(),
     };
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let socket = has_data.then(|| config.data.join("control.sock"));
-    let control = match &socket {
-        Some(path) => {
-            let _inside = runtime.enter();
-            Some(control::bind(path).with_context(|| path.display().to_string())?)
-        }
-        None => None,
+    let control = {
+        let _inside = runtime.enter();
+        socket.as_deref().map(|path| bind_control(shape, path)).transpose()?.flatten()
     };
+    // What another process has bound is not ours to remove.
+    let socket = socket.filter(|_| control.is_some());
 
     let source = match shape.collects() {
         true => Source::collect(&config, plans, current, &boards)?,
@@ -120,7 +126,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     };
     let (stop, stopping) = watch::channel(false);
     let (commands, inbox) = mpsc::channel(8);
-    let site = site(shape, &config, watch_current.clone(), watch_ready, commands, started);
+    let site = site(shape, &config, watch_current.clone(), watch_ready, commands, &boards, started);
     let program = Program {
         shape,
         flags,
@@ -133,7 +139,9 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         current: watch_current,
         socket,
     };
-    runtime.block_on(program.live(site, listeners, control, inbox, stopping, &addresses, out))?;
+    runtime.block_on(
+        program.live(signals, site, listeners, control, inbox, stopping, &addresses, out),
+    )?;
     // Whatever still hangs (a resolver, a stuck file system) is left behind.
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(ExitCode::SUCCESS)
@@ -215,7 +223,7 @@ impl Source {
             host: config.host_name.clone(),
             current,
             ready,
-            board: Arc::clone(&boards.own),
+            followed: Arc::clone(&boards.followed),
         })?;
         Ok(Source::Following(follower))
     }
@@ -227,11 +235,15 @@ impl Source {
                 for sampler in samplers {
                     sampler.stop(STOP_PATIENCE);
                 }
-                core.send(Event::Stop).ok();
-                core_thread.join().ok();
-                helpers.into_iter().for_each(Repeating::stop);
+                let told = threads::send_within(&core, Event::Stop, STOP_PATIENCE);
+                if !told || !threads::join_within(core_thread, STOP_PATIENCE) {
+                    tracing::error!("the journal's disk hangs; its last lines may be lost");
+                }
+                for helper in helpers {
+                    helper.stop(STOP_PATIENCE);
+                }
             }
-            Source::Following(follower) => follower.stop(),
+            Source::Following(follower) => follower.stop(STOP_PATIENCE),
         }
     }
 }
@@ -255,15 +267,15 @@ struct Program {
 impl Program {
     async fn live(
         mut self,
+        mut signals: Signals,
         site: farol_web::Site,
         listeners: Vec<TcpListener>,
-        control: Option<tokio::net::UnixListener>,
+        control: Option<UnixListener>,
         mut inbox: mpsc::Receiver<farol_web::Command>,
         stopping: watch::Receiver<bool>,
         addresses: &[SocketAddr],
         out: &mut Out,
     ) -> anyhow::Result<()> {
-        let mut signals = Signals::install()?;
         let commands = site.commands.clone();
         if let Some(listener) = control {
             tokio::spawn(control::serve(listener, answers(site.clone(), commands)));
@@ -298,12 +310,12 @@ impl Program {
             control::remove(path).ok();
         }
         self.stop.send_replace(true);
-        let source = self.source;
-        let stopped = tokio::task::spawn_blocking(move || source.stop());
+        // On this thread: the requests in flight have others, and those for what waits may all be
+        // held by a resolver that does not answer.
+        self.source.stop();
         if let Err(error) = web.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             tracing::error!(%error, "the listener ended badly");
         }
-        stopped.await.ok();
         tracing::info!("stopped");
         Ok(())
     }
@@ -405,12 +417,19 @@ fn site(
     current: watch::Receiver<Arc<Current>>,
     ready: watch::Receiver<bool>,
     commands: mpsc::Sender<farol_web::Command>,
+    boards: &Boards,
     started: Timestamp,
 ) -> farol_web::Site {
     let read_only = (shape == Shape::Serve).then(|| {
         "this process only reads; run `farol reload` beside the process that collects".to_owned()
     });
+    let followed = (shape == Shape::Serve).then(|| Arc::clone(&boards.followed));
+    let live = move || match &followed {
+        Some(followed) => followed.lock().unwrap_or_else(PoisonError::into_inner).samples(),
+        None => Vec::new(),
+    };
     farol_web::Site {
+        live: Arc::new(live),
         current,
         ready,
         now: Arc::new(clock::now),
@@ -462,6 +481,18 @@ async fn ask_for_reload(
     commands.send(farol_web::Command::Reload { reply }).await.map_err(|_| gone(()))?;
     answer.await.map_err(|_| gone(()))??;
     Ok(Value::from("reloaded"))
+}
+
+/// `None` beside a writer that has the same data folder: it answers there, and knows more than a
+/// reader of its journal.
+fn bind_control(shape: Shape, path: &Path) -> anyhow::Result<Option<UnixListener>> {
+    match control::bind(path) {
+        Err(error) if shape == Shape::Serve && error.kind() == io::ErrorKind::AddrInUse => {
+            tracing::info!(path = %path.display(), "another farol answers at the control socket");
+            Ok(None)
+        }
+        bound => bound.map(Some).with_context(|| path.display().to_string()),
+    }
 }
 
 async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
@@ -597,7 +628,8 @@ fn notify(state: &[sd_notify::NotifyState<'_>]) {
 
 /// Half of what the service manager allows; without one, a tick that does nothing.
 fn watchdog_interval() -> Duration {
-    sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |allowed| allowed / 2)
+    let half = sd_notify::watchdog_enabled().map(|allowed| allowed / 2);
+    half.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1))
 }
 
 const REVISION: &str = match option_env!("FAROL_REVISION") {

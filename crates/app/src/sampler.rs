@@ -15,7 +15,7 @@ use std::{
 use farol_collect::{Runner, own};
 use farol_model::{Lane, Snapshot, State, Text, Timestamp};
 
-use crate::{clock, core::Event};
+use crate::{clock, core::Event, threads};
 
 /// What a running sampler can be told.
 enum Order {
@@ -36,7 +36,7 @@ pub struct Sampler {
     orders: SyncSender<Order>,
     /// Told once, when the first tick was handed over.
     first_tick: Receiver<()>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Sampler {
@@ -54,7 +54,7 @@ impl Sampler {
             .name(format!("sample-{}", lane.name()))
             .stack_size(256 * 1024)
             .spawn(move || sampling.run(&inbox, &tell_first_tick))?;
-        Ok(Sampler { orders, first_tick, thread: Some(thread) })
+        Ok(Sampler { orders, first_tick, thread })
     }
 
     /// Returns once the first tick was handed to the core. A collector that hangs delays it by no
@@ -72,18 +72,11 @@ impl Sampler {
 
     /// Ends after the tick under way. A tick that hangs is left behind: its thread holds nothing
     /// that anybody waits for.
-    pub fn stop(mut self, patience: Duration) {
+    pub fn stop(self, patience: Duration) {
         self.orders.try_send(Order::Stop).ok();
-        let Some(thread) = self.thread.take() else { return };
-        let deadline = clock::lap() + patience;
-        while !thread.is_finished() {
-            if clock::lap() >= deadline {
-                tracing::warn!("a collector still hangs; its thread is left behind");
-                return;
-            }
-            thread::park_timeout(Duration::from_millis(5));
+        if !threads::join_within(self.thread, patience) {
+            tracing::warn!("a collector still hangs; its thread is left behind");
         }
-        thread.join().ok();
     }
 }
 

@@ -15,7 +15,7 @@ use farol_collect::own;
 use farol_disk::Disk;
 use farol_journal::Syncer;
 
-use crate::clock;
+use crate::{clock, threads};
 
 /// The journal's syncer, from when the journal could be opened: a full disk may delay that.
 pub type SyncerSlot = Arc<OnceLock<Syncer>>;
@@ -44,9 +44,10 @@ impl Repeating {
         Ok(Repeating { stop, thread })
     }
 
-    pub fn stop(self) {
+    /// What is under way is left behind when it takes too long: the next start finishes it.
+    pub fn stop(self, patience: Duration) {
         self.stop.try_send(()).ok();
-        self.thread.join().ok();
+        threads::join_within(self.thread, patience);
     }
 }
 

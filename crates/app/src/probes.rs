@@ -166,12 +166,32 @@ impl Prober {
     async fn ping_once(&mut self) {
         let Some((label, address)) = self.find_for_ping().await else { return };
         let answer = match address {
-            Some(address) => self.ping(address).await,
-            None => Ok(None),
+            Some(address) => self.ping(address).await.map(|answer| answer.ok_or(NO_ANSWER)),
+            None => Ok(Err(NO_ADDRESS)),
         };
         match answer {
-            Ok(answer) => self.writer.record(Kind::Icmp, &label, answer),
+            Ok(answer) => {
+                let is_named = matches!(self.place, Place::Named(_));
+                self.record(Kind::Icmp, &label, answer, is_named);
+            }
             Err(NotPermitted) => self.do_without_ping(&label).await,
+        }
+    }
+
+    /// The gateway is nobody's wish, and a port that stands in for a ping is a guess.
+    fn record(
+        &self,
+        kind: Kind,
+        label: &str,
+        answer: Result<Duration, &'static str>,
+        asked_for: bool,
+    ) {
+        match answer {
+            Ok(took) => self.writer.record(kind, label, Some(took)),
+            Err(why) => self.writer.record_lost(kind, label, why),
+        }
+        if asked_for {
+            self.writer.expect(kind, label);
         }
     }
 
@@ -254,9 +274,9 @@ impl Prober {
         let name = name.clone();
         let answer = match self.lookup.find(&name, port, self.timeout).await {
             Some(address) => connect(address, self.timeout).await,
-            None => None,
+            None => Err(NO_ADDRESS),
         };
-        self.writer.record(Kind::Tcp, &label, answer);
+        self.record(Kind::Tcp, &label, answer, self.port.is_some());
     }
 }
 
@@ -267,13 +287,25 @@ fn network_is_the_hosts(host: &Host) -> Result<(), String> {
     }
 }
 
-/// How long a connection takes to stand; `None` when it is refused or does not in time.
-async fn connect(address: SocketAddr, patience: Duration) -> Option<Duration> {
+const NO_ADDRESS: &str = "its name cannot be looked up";
+const NO_ANSWER: &str = "no answer in time";
+
+/// How long a connection takes to stand, or why it does not.
+async fn connect(address: SocketAddr, patience: Duration) -> Result<Duration, &'static str> {
     let began = clock::lap();
-    let stream = timeout(patience, TcpStream::connect(address)).await.ok()?.ok()?;
-    let took = began.elapsed();
-    drop(stream);
-    Some(took)
+    match timeout(patience, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => {
+            let took = began.elapsed();
+            drop(stream);
+            Ok(took)
+        }
+        Ok(Err(error)) => Err(match error.kind() {
+            io::ErrorKind::ConnectionRefused => "connection refused",
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
+            _ => "no connection",
+        }),
+        Err(_) => Err(NO_ANSWER),
+    }
 }
 
 /// `db:5432`, `[2001:db8::1]:443`

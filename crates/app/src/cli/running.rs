@@ -3,7 +3,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -45,7 +45,20 @@ pub(super) fn configure(command: Command) -> Command {
 
 pub(super) fn place(matches: &ArgMatches) -> anyhow::Result<Place> {
     let config = config::from_process(config::flags_from(matches))?.config;
-    Ok(Place { socket: config.data.join("control.sock"), addresses: config.listen })
+    let addresses = config.listen.iter().flat_map(|address| reachable(*address)).collect();
+    Ok(Place { socket: config.data.join("control.sock"), addresses })
+}
+
+/// "Every address" is none that one can ask at (and no name that is answered to): this machine's
+/// own addresses stand for it. The socket for IPv6 takes IPv4 too; a container may have only that.
+fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
+    let at = |ip: IpAddr| SocketAddr::new(ip, address.port());
+    let (v4, v6) = (at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into()));
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![v4],
+        IpAddr::V6(ip) if ip.is_unspecified() => vec![v4, v6],
+        _ => vec![address],
+    }
 }
 
 /// What `/health` says, however it can be reached.
@@ -92,6 +105,17 @@ pub(super) fn no_answer(socket: &Path, error: &io::Error, addresses: &[SocketAdd
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_address_is_asked_at_the_machine_s_own() {
+        let asked = |listen: &str| {
+            let found = reachable(listen.parse().unwrap());
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(asked("[::]:8000"), ["127.0.0.1:8000", "[::1]:8000"]);
+        assert_eq!(asked("0.0.0.0:8000"), ["127.0.0.1:8000"]);
+        assert_eq!(asked("10.0.0.7:8000"), ["10.0.0.7:8000"]);
+    }
 
     #[test]
     fn a_closed_door_is_not_taken_for_an_empty_house() {

@@ -65,7 +65,12 @@ impl Disk for RealDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        open_with(OpenOptions::new().read(true), folder)?.sync_all()
+        match open_with(OpenOptions::new().read(true), folder)?.sync_all() {
+            // Some file systems (of FUSE, of networks) cannot sync a folder and say so in these
+            // ways: there is nothing to be done, and nothing gained by not writing at all.
+            Err(error) if cannot_sync_folders(&error) => Ok(()),
+            other => other,
+        }
     }
 
     fn create_folder_all(&self, folder: &Path) -> io::Result<()> {
@@ -159,6 +164,13 @@ fn grant(file: &fs::File, access: Access) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
+}
+
+fn cannot_sync_folders(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INVAL | Errno::BADF | Errno::NOSYS | Errno::OPNOTSUPP)
+    )
 }
 
 fn fill_with_zeros(file: &RealFile, len: u64) -> io::Result<()> {

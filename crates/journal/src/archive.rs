@@ -21,6 +21,9 @@ const FRAME_BYTES: usize = 4 << 20;
 /// What a frame can hold at most: a long last line goes over the aim.
 const LONGEST_FRAME: usize = FRAME_BYTES + LONGEST_LINE + READ;
 
+/// No offset lies beyond it, so sums of offsets and lengths cannot overflow.
+const LONGEST_SEGMENT: u64 = 1 << 60;
+
 const READ: usize = 256 << 10;
 const HEADER: usize = 40;
 const SKIPPABLE: u32 = 0x184D_2A5F;
@@ -145,6 +148,7 @@ impl Header {
             && bytes[8..16] == *TAG
             && number(36) == crc32fast::hash(&bytes[8..36]);
         let offset = u64::from(number(16)) | (u64::from(number(20)) << 32);
+        let right = right && offset <= LONGEST_SEGMENT;
         right.then(|| Header { offset, packed: number(24), plain: number(28) })
     }
 }

@@ -4,7 +4,9 @@
 //! dropped at any time and opened again at its [`Reader::position`].
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
+    ops::Bound::{Excluded, Unbounded},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -78,6 +80,9 @@ impl fmt::Display for Damage {
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (stream, last) = (self.stream.name(), self.found.saturating_sub(1));
+        if self.found < self.expected {
+            return write!(f, "{stream}: begun anew with segment {}", self.found);
+        }
         match self.expected == last {
             true => write!(f, "{stream}: segment {last} is missing"),
             false => write!(f, "{stream}: segments {} to {last} are missing", self.expected),
@@ -130,8 +135,10 @@ struct Current {
     lines: Lines,
     /// There is a higher segment, so what the file holds now is all it will ever hold.
     closed: bool,
-    /// The offset of a bad line that was read a second time already.
-    rechecked: Option<u64>,
+    /// Lines that end up to here were read a second time already.
+    rechecked_until: u64,
+    /// How many times in a row the held file did not look like the one of its name.
+    replaced: u32,
 }
 
 impl Reader {
@@ -220,7 +227,7 @@ impl Reader {
             StartAt::End => newest.map(|segment| match segment.plain {
                 Some(len) => at(segment.number, len),
                 // Only closed segments are packed: the next line is in the next one.
-                None => at(segment.number + 1, 0),
+                None => at(segment.number.saturating_add(1), 0),
             }),
         })
     }
@@ -252,7 +259,8 @@ impl Reader {
             name: segment.name(),
             lines,
             closed: false,
-            rechecked: None,
+            rechecked_until: 0,
+            replaced: 0,
         });
         Ok(Step::Go)
     }
@@ -272,8 +280,10 @@ impl Reader {
             return Ok(higher);
         }
         // All numbers are far below: the folder was emptied and begun anew.
-        let begun_anew =
-            second.keys().next_back().is_some_and(|newest| newest + 1 < wanted.segment);
+        let begun_anew = second
+            .keys()
+            .next_back()
+            .is_some_and(|newest| newest.saturating_add(1) < wanted.segment);
         Ok(if begun_anew { second.pop_first().map(|(_, segment)| segment) } else { None })
     }
 
@@ -318,10 +328,11 @@ impl Reader {
                 complete: decoded.complete,
                 raw: line.to_vec(),
             })),
-            Err(_) if current.lines.is_plain() && current.rechecked != Some(offset) => {
+            Err(_) if current.lines.is_plain() && current.rechecked_until <= offset => {
                 // The writer may have cut this line back and written another while it was being
                 // read in pieces. Only what is bad twice is bad.
-                current.rechecked = Some(offset);
+                let end = offset + line.len() as u64 + 1;
+                current.rechecked_until = current.lines.whole_lines_until().max(end);
                 current.lines.reread(offset);
                 Step::Go
             }
@@ -351,10 +362,12 @@ impl Reader {
         let current = self.current.as_ref().expect("an end is that of a segment");
         let number = current.number;
         if !current.closed {
-            let has_higher = self.segments()?.range(number + 1..).next().is_some();
+            let len_before = self.held_len()?;
+            let segments = self.segments()?;
+            let has_higher = segments.range((Excluded(number), Unbounded)).next().is_some();
             if !has_higher {
                 self.unfinished = leftover;
-                return Ok(Step::Wait);
+                return self.wait_or_begin_anew(&segments, len_before);
             }
             // The writer has finished this file before it created the next: read it once more.
             self.current.as_mut().expect("held above").closed = true;
@@ -364,12 +377,51 @@ impl Reader {
         let torn = (leftover > 0)
             .then(|| self.damage(offset, leftover, "torn: the line has no end".to_string()));
         self.current = None;
-        self.wanted = Some(Position { stream: self.stream, segment: number + 1, offset: 0 });
-        self.silent_until = 0;
+        self.want(number.saturating_add(1));
         Ok(torn.unwrap_or(Step::Go))
     }
 
-    fn segments(&self) -> Result<std::collections::BTreeMap<u64, Segment>, JournalError> {
+    /// At the end of the newest segment: wait, unless the folder was emptied and begun anew. Then
+    /// the file that is held gets no more lines, and the one of its name (if there is one) is
+    /// another, of another length.
+    fn wait_or_begin_anew(
+        &mut self,
+        segments: &BTreeMap<u64, Segment>,
+        len_before: u64,
+    ) -> Result<Step, JournalError> {
+        let len_after = self.held_len()?;
+        let current = self.current.as_mut().expect("an end is that of a segment");
+        let number = current.number;
+        let listed = segments.get(&number).and_then(|segment| segment.plain);
+        let is_held = listed.is_some_and(|len| (len_before..=len_after).contains(&len));
+        if is_held || segments.is_empty() || !current.lines.is_plain() {
+            current.replaced = 0;
+            return Ok(Step::Wait);
+        }
+        // Once may be a line that the writer has just cut back.
+        current.replaced += 1;
+        if current.replaced < 3 {
+            return Ok(Step::Wait);
+        }
+        self.current = None;
+        self.want(if listed.is_some() { number } else { number.saturating_add(1) });
+        Ok(Step::Go)
+    }
+
+    fn held_len(&self) -> Result<u64, JournalError> {
+        let current = self.current.as_ref().expect("asked about a segment");
+        current.lines.file_len().map_err(|source| {
+            JournalError::new("cannot read", &self.dir.join(&current.name), source)
+        })
+    }
+
+    /// Goes on at the start of this segment.
+    fn want(&mut self, segment: u64) {
+        self.wanted = Some(Position { stream: self.stream, segment, offset: 0 });
+        self.silent_until = 0;
+    }
+
+    fn segments(&self) -> Result<BTreeMap<u64, Segment>, JournalError> {
         names::segments(self.disk.as_ref(), &self.dir, self.stream)
     }
 

@@ -77,6 +77,16 @@ impl Lines {
         &self.buffer[range]
     }
 
+    pub(crate) fn file_len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    /// The end of the last whole line that is buffered.
+    pub(crate) fn whole_lines_until(&self) -> u64 {
+        let newline = self.buffer.iter().rposition(|byte| *byte == b'\n');
+        self.buffer_offset + newline.map_or(0, |at| at as u64 + 1)
+    }
+
     /// Forgets what is buffered and reads a plain file again from this offset.
     pub(crate) fn reread(&mut self, offset: u64) {
         self.buffer.clear();

@@ -155,7 +155,12 @@ fn remove_segment(
     let mut all = true;
     for name in packed.into_iter().chain(plain) {
         let path = dir.join(&name);
-        all &= note(disk.remove(&path), "cannot remove", &path, report);
+        let removed = match disk.remove(&path) {
+            // The core and the upkeep may both be at it when the disk is full.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        };
+        all &= note(removed, "cannot remove", &path, report);
     }
     if all {
         report.removed.push(segment.name());
@@ -184,7 +189,14 @@ fn compress(
         }
         match compress_segment(disk, dir, settings, &segment, level) {
             Ok(()) => report.compressed.push(segment.packed_name()),
-            Err(error) => report.errors.push(error),
+            Err(error) => {
+                let is_full = error.is_full();
+                report.errors.push(error);
+                if is_full {
+                    // The next would fare no better, and take the little room from the writer.
+                    return;
+                }
+            }
         }
     }
 }

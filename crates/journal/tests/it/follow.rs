@@ -215,3 +215,34 @@ fn a_sync_from_another_thread_covers_what_was_appended() {
         assert_eq!(whole(&items).len(), 1);
     }
 }
+
+#[test]
+fn a_follower_finds_the_journal_that_was_emptied_and_begun_anew_under_it() {
+    for segments_before in [1, 3] {
+        let disk = memory();
+        for second in 0..segments_before {
+            open(&disk, &small_settings()).append(&ordinary(Lane::Fast, second)).unwrap();
+        }
+        let mut follower = reader(&disk, Stream::Metrics, StartAt::Oldest);
+        drain(&mut follower);
+        for name in names(&disk) {
+            disk.remove(&Path::new(DIR).join(name)).unwrap();
+        }
+        assert!(drain_patiently(&mut follower).is_empty(), "there is nothing new yet");
+        let mut journal = open(&disk, &small_settings());
+        for second in 10..12 {
+            journal.append(&ordinary(Lane::Fast, second)).unwrap();
+        }
+        let items = drain_patiently(&mut follower);
+        let seen: Vec<Plain> = lines(&items).iter().map(|line| plain(&line.record)).collect();
+        let written = [ordinary(Lane::Fast, 10), ordinary(Lane::Fast, 11)];
+        assert_eq!(seen, plain_all(&written), "after {segments_before} segments");
+        journal.append(&ordinary(Lane::Fast, 12)).unwrap();
+        assert_eq!(whole(&drain_patiently(&mut follower)).len(), 1, "and follows it");
+    }
+}
+
+/// What comes in several looks: not everything is believed at the first.
+fn drain_patiently(follower: &mut Reader) -> Vec<Item> {
+    (0..6).flat_map(|_| drain(follower)).collect()
+}

@@ -124,8 +124,12 @@ impl Runner {
             let worker = self.worker.get_or_insert_with(start);
             worker.run(at, from);
             match wait(worker, &self.slots, self.patience) {
-                None => return,
-                Some(late) => {
+                Waited::Done => return,
+                Waited::Dead => {
+                    self.worker = None;
+                    return;
+                }
+                Waited::Late(late) => {
                     self.late_since[late] = Some(start_lap());
                     self.worker = None;
                     from = late + 1;
@@ -155,21 +159,28 @@ impl Runner {
     }
 }
 
-/// Waits for the worker; the index of a collector that is late, if one is.
-fn wait(worker: &Worker, slots: &Slots, patience: Duration) -> Option<usize> {
+enum Waited {
+    Done,
+    /// The collector of this index did not come back in time.
+    Late(usize),
+    /// There is no thread: it could not be started, or died outside a collector. The next tick
+    /// tries another.
+    Dead,
+}
+
+fn wait(worker: &Worker, slots: &Slots, patience: Duration) -> Waited {
     let mut seen = usize::MAX;
     loop {
         match worker.done.recv_timeout(patience) {
-            Ok(()) => return None,
+            Ok(()) => return Waited::Done,
             Err(RecvTimeoutError::Timeout) => {
                 let at = slots.next.load(Ordering::Acquire);
                 if at == seen && slots.is_out(at) {
-                    return Some(at);
+                    return Waited::Late(at);
                 }
                 seen = at;
             }
-            // The worker's thread died outside a collector: nothing more will come.
-            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Disconnected) => return Waited::Dead,
         }
     }
 }

@@ -50,7 +50,8 @@ pub fn doubts(config: &Config) -> Vec<String> {
     missing
         .map(|(key, path, witness)| {
             let (path, witness) = (path.display(), witness.display());
-            format!("{key}: there is no {witness}; is the machine's mounted at {path}?")
+            let what = key.trim_start_matches("path.");
+            format!("{key}: there is no {witness}; is the machine's {what} mounted at {path}?")
         })
         .collect()
 }

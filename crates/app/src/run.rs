@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    cli::Out,
+    cli::{Out, complain},
     clock,
     config::{self, Config, Group, Loaded},
     control,
@@ -77,7 +77,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     let config = loaded.config.clone();
     let has_data = prepare_folders(shape, &config)?;
     let log = logging::start(&log_settings(shape, &config));
-    announce(shape, &loaded, &log);
+    announce(shape, &loaded, &log, out);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -322,7 +322,10 @@ impl Program {
 
     fn say_where(&self, addresses: &[SocketAddr], out: &mut Out) {
         for address in addresses {
-            out.line(format!("farol listening on http://{address}"));
+            out.line(format!("farol listening on {}", web_address(*address)));
+        }
+        if addresses.is_empty() && self.shape.listens() {
+            out.line("farol running without a port, as listen is empty");
         }
         if let (Shape::Collect, Some(socket)) = (self.shape, &self.socket) {
             out.line(format!("farol collecting; control socket at {}", socket.display()));
@@ -394,6 +397,15 @@ impl Program {
         if is_fresh || !self.shape.collects() {
             notify(&[sd_notify::NotifyState::Watchdog]);
         }
+    }
+}
+
+/// What a browser can open: nobody is asked for under the name of "every address".
+fn web_address(address: SocketAddr) -> String {
+    let port = address.port();
+    match address.ip().is_unspecified() {
+        true => format!("http://127.0.0.1:{port} and every other address of this machine"),
+        false => format!("http://{address}"),
     }
 }
 
@@ -590,9 +602,17 @@ fn log_settings(shape: Shape, config: &Config) -> logging::Settings {
     }
 }
 
-fn announce(shape: Shape, loaded: &Loaded, log: &str) {
+fn announce(shape: Shape, loaded: &Loaded, log: &str, out: &mut Out) {
+    // Into a file nobody looks at the start; `docker logs` and `journalctl` show what is said here.
+    let to_file = !log.starts_with("standard ");
     for warning in loaded.warnings.iter().chain(&parts::doubts(&loaded.config)) {
         tracing::warn!("{warning}");
+        if to_file {
+            complain(format!("farol: warning: {warning}"));
+        }
+    }
+    if to_file {
+        out.line(format!("farol logging to {log}"));
     }
     let config = &loaded.config;
     let file = loaded.file.as_ref().map_or("none".into(), |file| file.display().to_string());

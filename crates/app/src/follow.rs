@@ -13,7 +13,7 @@ use std::{
 
 use farol_collect::own::Followed;
 use farol_disk::Disk;
-use farol_journal::{Item, Reader, ReaderStats, StartAt};
+use farol_journal::{Damage, Item, Reader, ReaderStats, StartAt};
 use farol_model::{Current, Record, Snapshot, State, Stream, Text, Verdict};
 use tokio::sync::watch;
 
@@ -21,6 +21,8 @@ use crate::{core, threads};
 
 /// How often the journal is looked at: a fraction of the fast lane's interval.
 const PAUSE: Duration = Duration::from_millis(200);
+/// A file of rubbish can hold a million bad lines: so many are told of at each look, all are counted.
+const MOST_TOLD: u64 = 10;
 
 #[derive(Debug)]
 pub struct Follower {
@@ -100,8 +102,12 @@ impl Following {
             None => self.open()?,
         };
         let mut changed = false;
+        let damaged_before = reader.stats().damaged;
         let result = loop {
             match reader.next() {
+                Ok(Some(Item::Damage(damage))) => {
+                    tell(&damage, reader.stats().damaged - damaged_before);
+                }
                 Ok(Some(item)) => changed |= self.take(item),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
@@ -145,10 +151,7 @@ impl Following {
                 self.last = Some(snapshot);
                 true
             }
-            Item::Damage(damage) => {
-                tracing::warn!(%damage, "a damaged part of the journal was skipped");
-                false
-            }
+            Item::Damage(_) => false,
             Item::Gap(gap) => {
                 tracing::warn!(%gap, "segments of the journal are missing");
                 false
@@ -179,5 +182,15 @@ impl Following {
             tracing::warn!(%error, "the journal cannot be read yet; trying on");
             self.complaint = Some(error);
         }
+    }
+}
+
+/// Tells of the damage that is the `count`th of this look.
+fn tell(damage: &Damage, count: u64) {
+    if count <= MOST_TOLD {
+        tracing::warn!(%damage, "a damaged part of the journal was skipped");
+    }
+    if count == MOST_TOLD {
+        tracing::warn!("more damage may follow; it is counted, `farol journal verify` lists it");
     }
 }

@@ -73,14 +73,21 @@ struct Server {
 async fn accept_until_stopped(server: Arc<Server>, listener: TcpListener) {
     let mut tasks = JoinSet::new();
     let mut is_stopping = server.is_stopping.clone();
+    // Said once, not at every try.
+    let mut has_complained = false;
     loop {
         tokio::select! {
             () = until_stopping(&mut is_stopping) => break,
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => admit(&server, stream, &mut tasks),
+                Ok((stream, _)) => {
+                    has_complained = false;
+                    admit(&server, stream, &mut tasks);
+                }
                 Err(error) => {
-                    tracing::warn!("could not accept a connection: {error}");
+                    if !std::mem::replace(&mut has_complained, true) {
+                        tracing::warn!("could not accept a connection, trying on: {error}");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },

@@ -16,11 +16,16 @@ pub(super) fn configure(command: Command) -> Command {
     )
 }
 
+fn row(name: &str, on: &str, lane: &str, about: &str) -> String {
+    format!("{name:<14}{on:<9}{lane:<6}{about}")
+}
+
 pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
+    out.line(row("COLLECTOR", "DEFAULT", "LANE", "WHAT IT YIELDS"));
     for entry in COLLECTORS {
         let on = if entry.on { "on" } else { "off" };
         let (name, lane, about) = (entry.name, entry.lane.name(), entry.about);
-        out.line(format!("{name:<14}{on:<5}{lane:<6}{about}"));
+        out.line(row(name, on, lane, about));
         if matches.get_flag("metrics") {
             for metric in entry.metrics {
                 let kind = format!("{:?}", metric.kind).to_lowercase();

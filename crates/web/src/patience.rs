@@ -47,6 +47,11 @@ impl Phase {
     pub(crate) fn end_answer(&self) {
         self.0.store(REST, Ordering::Relaxed);
     }
+
+    /// Whether a head is awaited that has begun, or is the connection's first.
+    pub(crate) fn is_head(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == HEAD
+    }
 }
 
 #[derive(Debug)]

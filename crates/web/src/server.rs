@@ -30,6 +30,8 @@ const MAX_REFUSALS: usize = 16;
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a connection may rest between two requests: longer than scrapers do.
 const REST: Duration = Duration::from_secs(150);
+/// How long a head that has begun may still take when the server stops.
+const HEAD_AT_STOP: Duration = Duration::from_secs(1);
 /// When accepting fails (no file descriptors left), trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -116,6 +118,7 @@ async fn connection(server: Arc<Server>, stream: TcpStream, _permit: OwnedSemaph
     let answerer = Arc::clone(&server.answerer);
     let stream = Patient::new(stream, server.patience);
     let phase = stream.phase();
+    let awaited = phase.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (answerer, phase) = (Arc::clone(&answerer), phase.clone());
         async move {
@@ -138,7 +141,12 @@ async fn connection(server: Arc<Server>, stream: TcpStream, _permit: OwnedSemaph
         ended = connection.as_mut() => ended,
         () = until_stopping(&mut is_stopping) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match timeout(HEAD_AT_STOP, connection.as_mut()).await {
+                Ok(ended) => ended,
+                // Half a head is no request in flight.
+                Err(_) if awaited.is_head() => return,
+                Err(_) => connection.await,
+            }
         }
     };
     if let Err(error) = ended {

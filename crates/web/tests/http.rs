@@ -629,6 +629,17 @@ async fn requests_in_flight_finish_at_stop_and_idle_connections_do_not_hold_it_u
 }
 
 #[tokio::test]
+async fn half_a_head_does_not_hold_up_the_stop() {
+    let hour = Duration::from_secs(3600);
+    let settings = Settings { header_timeout: hour, request_timeout: hour, ..Settings::default() };
+    let mut server = start(settings).await;
+    let mut half = server.connect().await;
+    half.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    server.stop.take().unwrap().send(()).unwrap();
+    timeout(PATIENCE, server.running).await.expect("an end in time").unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_path_that_is_taken_is_no_place_for_metrics() {
     for path in ["/health", "metrics", "/{x}", "/"] {
         let settings = Settings { telemetry_path: path.into(), ..Settings::default() };

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
+use serde_json::Value;
 
 use super::{Out, running};
 
@@ -14,11 +15,33 @@ pub(super) fn configure(command: Command) -> Command {
 /// Farol answers.
 pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
     let health = running::health(&running::place(matches)?)?;
+    out.line(sentence(&health));
+    Ok(if health["status"] == "ok" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What `docker inspect` and the like keep of a health check.
+fn sentence(health: &Value) -> String {
     let word = |key: &str| health[key].as_str().unwrap_or("?").to_owned();
     let mut line = format!("{} {}", word("status"), word("state"));
-    if let Some(reason) = health["reason"].as_str() {
-        line.push_str(&format!(": {reason}"));
+    let problems: Vec<&str> =
+        health["problems"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !problems.is_empty() {
+        line.push_str(&format!(": {}", problems.join("; ")));
     }
-    out.line(line);
-    Ok(if health["status"] == "ok" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_told_beside_the_word() {
+        let good = json!({ "status": "ok", "state": "STABLE", "problems": [] });
+        assert_eq!(sentence(&good), "ok STABLE");
+        let stale = json!({ "status": "stale", "state": "UNKNOWN", "problems": ["data is old"] });
+        assert_eq!(sentence(&stale), "stale UNKNOWN: data is old");
+    }
 }

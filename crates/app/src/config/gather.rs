@@ -345,7 +345,16 @@ fn nearest_key(prefix: &str, full: &str) -> Option<String> {
         let rest = setting.key.strip_prefix(prefix)?;
         Some(rest.split('.').next().unwrap_or(rest))
     });
-    nearest(name, siblings).map(|sibling| format!("{prefix}{sibling}"))
+    let sibling = nearest(name, siblings).map(|sibling| format!("{prefix}{sibling}"));
+    sibling.or_else(|| misplaced_section(name))
+}
+
+/// `journal.retention` for `retention`.
+fn misplaced_section(name: &str) -> Option<String> {
+    let inner = format!(".{name}.");
+    let key = SETTINGS.iter().find(|setting| setting.key.contains(&inner))?.key;
+    let (before, _) = key.split_once(&inner)?;
+    Some(format!("{before}.{name}"))
 }
 
 fn content(read: io::Result<Vec<u8>>) -> Result<String, yaml::Fault> {

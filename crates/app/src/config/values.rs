@@ -236,7 +236,11 @@ impl Reading<'_> {
                 _ => {
                     let source = self.place(field.mark.line, field.mark.column);
                     let nearest = nearest(&field.text, PROBE_FIELDS.iter().copied());
-                    let sentence = format!("a probe has no {}", quoted(&field.text));
+                    let (given, known) = (quoted(&field.text), PROBE_FIELDS.join(", "));
+                    let sentence = match nearest {
+                        Some(_) => format!("a probe has no {given}"),
+                        None => format!("a probe has no {given}, only {known}"),
+                    };
                     self.problems.push(Problem { source, key: name, sentence, nearest });
                 }
             }

@@ -194,18 +194,22 @@ impl Core {
     /// Writing works again: the gap itself is recorded, so that a reader knows of it. Until it is,
     /// it stays open: an event may not fit where a snapshot did.
     fn close_gap(&mut self, now: Timestamp) {
-        let Some(gap) = &self.gap else { return };
-        let snapshots = gap.snapshots;
+        if self.record_gap(now).is_ok()
+            && let Some(gap) = self.gap.take()
+        {
+            tracing::warn!(snapshots = gap.snapshots, "the journal is written again");
+        }
+    }
+
+    fn record_gap(&mut self, now: Timestamp) -> Result<(), JournalError> {
+        let Some(gap) = &self.gap else { return Ok(()) };
         let message = format!(
             "{} snapshots from {} on were not journaled: {}",
             gap.snapshots,
             clock::rfc3339(gap.from),
             gap.reason
         );
-        if self.append_event(Text::from_static("gap"), message.into(), now).is_ok() {
-            tracing::warn!(snapshots, "the journal is written again");
-            self.gap = None;
-        }
+        self.append_event(Text::from_static("gap"), message.into(), now)
     }
 
     fn happened(&mut self, event: Text, message: Text, now: Timestamp) {
@@ -274,6 +278,9 @@ impl Core {
     }
 
     fn stop(&mut self, now: Timestamp) {
+        if let Err(error) = self.record_gap(now) {
+            tracing::error!(%error, "that snapshots are missing could not be journaled");
+        }
         self.happened(Text::from_static("stopped"), "stopped in order".into(), now);
         if let JournalSlot::Open(journal) = &mut self.journal
             && let Err(error) = journal.sync()
@@ -320,6 +327,25 @@ mod tests {
         let Some(Item::Line(line)) = events.next().unwrap() else { panic!("the gap is recorded") };
         let Record::Event(event) = line.record else { panic!("an event") };
         assert!(event.message.starts_with("1 snapshots from 1970-01-01T00:00:01.000Z"));
+    }
+
+    #[test]
+    fn a_gap_that_is_open_at_the_stop_is_recorded_before_it() {
+        let disk = CrashDisk::new();
+        let settings = Settings { reserve_bytes: 8192, ..Settings::default() };
+        let journal = Journal::open(Arc::new(disk.clone()), "/logs", settings).unwrap();
+        let mut core =
+            Core::new("pi".into(), journal, watch::channel(Arc::default()).0, Arc::default());
+        disk.set_room(Some(0));
+        core.apply(tick(1), Timestamp::from_millis(1000));
+        core.apply(Event::Stop, Timestamp::from_millis(2000));
+        let mut events =
+            Reader::open(Arc::new(disk), "/logs", Stream::Events, StartAt::Oldest).unwrap();
+        for expected in ["gap", "stopped"] {
+            let Some(Item::Line(line)) = events.next().unwrap() else { panic!("{expected}") };
+            let Record::Event(event) = line.record else { panic!("an event") };
+            assert_eq!(event.event, expected);
+        }
     }
 
     fn tick(second: i64) -> Event {

@@ -155,7 +155,8 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Result<&'static str, Refusa
     if *shared.site.ready.borrow() {
         return Ok("ready\n");
     }
-    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "starting: the journal is being read"))
+    let reason = format!("starting: {}", health::waiting_for(&shared.site));
+    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason))
 }
 
 /// The body is taken, and bounded, but means nothing.

@@ -3,7 +3,7 @@
 //! 200 only when the data is there, is young and is being written down. Values of a stale lane are
 //! not shown: what is not known now is missing, never old.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -114,7 +114,7 @@ impl Health {
     pub(crate) fn now(site: &Site) -> Health {
         let now = (site.now)();
         let current = Arc::clone(&site.current.borrow());
-        let (status, problems) = status(&current, *site.ready.borrow(), now);
+        let (status, problems) = status(&current, waiting_for(site), now);
         let (state, reasons) = judgement(&current, status, &problems);
         let newest = current.newest(now);
         Health {
@@ -125,7 +125,7 @@ impl Health {
             host: current.host.clone(),
             version: site.about.version,
             command: site.about.command,
-            age_seconds: newest.map(|snapshot| now.since(snapshot.at).as_secs_f64()),
+            age_seconds: newest.map(|snapshot| to_milliseconds(now.since(snapshot.at))),
             at: newest.map(|snapshot| rfc3339(snapshot.at)),
             metrics: Metrics(vital_signs(&current, now)),
             process: process(now),
@@ -144,11 +144,20 @@ impl Status {
     }
 }
 
-fn status(current: &Current, is_ready: bool, now: Timestamp) -> (Status, Vec<String>) {
+/// What is missing while there is no data.
+pub(crate) fn waiting_for(site: &Site) -> &'static str {
+    // Only who serves another process's journal may not change anything.
+    match site.settings.read_only.is_some() {
+        true => {
+            "no data in the journal yet; does a process collect, into the same folder for logs?"
+        }
+        false => "nothing was collected yet",
+    }
+}
+
+fn status(current: &Current, waiting_for: &str, now: Timestamp) -> (Status, Vec<String>) {
     let Some(newest) = current.newest(now) else {
-        let reason =
-            if is_ready { "nothing was collected yet" } else { "the journal is being read" };
-        return (Status::Starting, vec![reason.to_owned()]);
+        return (Status::Starting, vec![waiting_for.to_owned()]);
     };
     let degraded = current.writer.degraded.as_ref().map(ToString::to_string);
     if newest.is_stale(now) {
@@ -209,8 +218,8 @@ fn process(now: Timestamp) -> Option<Process> {
 
 fn lanes(current: &Current, now: Timestamp) -> Lanes {
     let age = |snapshot: &Arc<Snapshot>| LaneAge {
-        age_seconds: now.since(snapshot.at).as_secs_f64(),
-        interval_seconds: snapshot.interval.as_secs_f64(),
+        age_seconds: to_milliseconds(now.since(snapshot.at)),
+        interval_seconds: to_milliseconds(snapshot.interval),
     };
     Lanes(current.lanes.iter().flatten().map(|s| (s.lane.name(), age(s))).collect())
 }
@@ -279,6 +288,11 @@ impl Serialize for Lanes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, age)| (name, age)))
     }
+}
+
+/// In seconds. `as_secs_f64` adds two numbers, and writes 1.555 as 1.5550000000000002.
+fn to_milliseconds(duration: Duration) -> f64 {
+    duration.as_millis() as f64 / 1000.0
 }
 
 /// As the journal keeps them, so that a writer and a reader of its journal say the same.

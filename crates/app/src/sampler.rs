@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
@@ -19,9 +19,14 @@ use crate::{clock, core::Event, threads};
 
 /// What a running sampler can be told.
 enum Order {
-    Replace(Box<Plan>),
+    /// There is a plan in the slot.
+    Replace,
     Stop,
 }
+
+/// The plan to go on with, until the thread takes it; a newer one takes its place. So whoever
+/// reloads never waits for a tick under way.
+type PlanSlot = Arc<Mutex<Option<Plan>>>;
 
 /// What a lane does: which collectors, how often, under which host name.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Sampler {
     orders: SyncSender<Order>,
+    replacement: PlanSlot,
     /// Told once, when the first tick was handed over.
     first_tick: Receiver<()>,
     thread: JoinHandle<()>,
@@ -46,15 +52,18 @@ impl Sampler {
         board: Arc<own::Board>,
     ) -> std::io::Result<Sampler> {
         let lane = plan.runner.lane();
-        let (orders, inbox) = sync_channel(4);
+        // At most one order to replace is under way, and the one to stop.
+        let (orders, inbox) = sync_channel(2);
+        let replacement = PlanSlot::default();
+        let slot = Arc::clone(&replacement);
         let (tell_first_tick, first_tick) = sync_channel(1);
         let mut sampling =
             Sampling { lane, plan, core, board, in_flight: Arc::new(AtomicBool::new(false)) };
         let thread = thread::Builder::new()
             .name(format!("sample-{}", lane.name()))
             .stack_size(256 * 1024)
-            .spawn(move || sampling.run(&inbox, &tell_first_tick))?;
-        Ok(Sampler { orders, first_tick, thread })
+            .spawn(move || sampling.run(&inbox, &slot, &tell_first_tick))?;
+        Ok(Sampler { orders, replacement, first_tick, thread })
     }
 
     /// Returns once the first tick was handed to the core. A collector that hangs delays it by no
@@ -66,18 +75,28 @@ impl Sampler {
 
     /// From now on, do this instead; begins with a tick.
     pub fn replace(&self, plan: Plan) {
-        // The thread ends only by `stop`, which takes the sampler.
-        self.orders.send(Order::Replace(Box::new(plan))).ok();
-    }
-
-    /// Ends after the tick under way. A tick that hangs is left behind: its thread holds nothing
-    /// that anybody waits for.
-    pub fn stop(self, patience: Duration) {
-        self.orders.try_send(Order::Stop).ok();
-        if !threads::join_within(self.thread, patience) {
-            tracing::warn!("a collector still hangs; its thread is left behind");
+        let waiting = lock(&self.replacement).replace(plan);
+        if waiting.is_none() {
+            // The thread ends only by `stop`, which takes the sampler.
+            self.orders.try_send(Order::Replace).ok();
         }
     }
+
+    /// Ends after the tick under way, and says whether it did. A tick that hangs is left behind: its
+    /// thread holds nothing that anybody waits for.
+    pub fn stop(self, patience: Duration) -> bool {
+        self.orders.try_send(Order::Stop).ok();
+        let ended = threads::join_within(self.thread, patience);
+        if !ended {
+            tracing::warn!("a collector still hangs; its thread is left behind");
+        }
+        ended
+    }
+}
+
+fn lock(slot: &PlanSlot) -> MutexGuard<'_, Option<Plan>> {
+    // A panic under the lock leaves a whole plan or none.
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Sampling {
@@ -89,7 +108,12 @@ struct Sampling {
 }
 
 impl Sampling {
-    fn run(&mut self, orders: &Receiver<Order>, tell_first_tick: &SyncSender<()>) {
+    fn run(
+        &mut self,
+        orders: &Receiver<Order>,
+        replacement: &PlanSlot,
+        tell_first_tick: &SyncSender<()>,
+    ) {
         self.announce();
         // The first at once: a scrape right after the start finds data.
         let mut last = clock::now();
@@ -100,8 +124,9 @@ impl Sampling {
             let next = clock::next_on_grid(now, self.plan.interval);
             match orders.recv_timeout(next.since(now)) {
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Order::Replace(plan)) => {
-                    self.plan = *plan;
+                Ok(Order::Replace) => {
+                    let Some(plan) = lock(replacement).take() else { continue };
+                    self.plan = plan;
                     self.announce();
                     // At once, as after a start: what the former plan left is soon stale, and the
                     // next point of a wider grid may be an hour away.
@@ -200,5 +225,24 @@ mod tests {
         sampler.replace(plan(hour / 2));
         assert_eq!(next(), hour / 2);
         sampler.stop(hour);
+    }
+
+    #[test]
+    fn of_many_new_plans_the_last_is_taken_and_the_stop_is_still_heard() {
+        // Nobody applies what is sent: there is one tick, and then none.
+        let (core, _mailbox) = sync_channel(1);
+        let board: Arc<own::Board> = Arc::default();
+        let sampler =
+            Sampler::start(plan(Duration::from_secs(1)), core, Arc::clone(&board)).unwrap();
+        for seconds in 1..=100 {
+            sampler.replace(plan(Duration::from_secs(3600 + seconds)));
+        }
+        let deadline = clock::lap() + Duration::from_secs(10);
+        let taken = || board.figures().lanes[0].interval_seconds;
+        while taken() < 3700.0 && clock::lap() < deadline {
+            thread::yield_now();
+        }
+        assert_eq!(taken(), 3700.0);
+        assert!(sampler.stop(Duration::from_secs(10)), "within its time");
     }
 }

@@ -19,6 +19,11 @@ use tokio::{
     sync::Semaphore,
 };
 
+/// In the data folder: that of the one process that collects.
+pub const SOCKET: &str = "control.sock";
+/// And that of a process that serves what the other collects.
+pub const SERVERS_SOCKET: &str = "serve.sock";
+
 /// A request is one short line.
 const LONGEST_REQUEST: u64 = 4096;
 const LONGEST_ANSWER: u64 = 4 << 20;

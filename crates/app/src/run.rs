@@ -57,6 +57,14 @@ impl Shape {
         }
     }
 
+    /// A writer and a server of its journal may share the data folder, whichever starts first.
+    const fn socket(self) -> &'static str {
+        match self {
+            Shape::Run | Shape::Collect => control::SOCKET,
+            Shape::Serve => control::SERVERS_SOCKET,
+        }
+    }
+
     const fn collects(self) -> bool {
         matches!(self, Shape::Run | Shape::Collect)
     }
@@ -68,6 +76,8 @@ impl Shape {
 
 /// How long each step of the stop may take before it is left behind.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the start waits for the first snapshot: it usually takes a few milliseconds.
+const FIRST_TICK_PATIENCE: Duration = Duration::from_secs(1);
 /// One snapshot in flight per lane, and a few events: a full mailbox means a stuck core.
 const MAILBOX: usize = 16;
 
@@ -112,7 +122,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         false => Vec::new(),
     };
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
-    let socket = has_data.then(|| config.data.join("control.sock"));
+    let socket = has_data.then(|| config.data.join(shape.socket()));
     let control = {
         let _inside = runtime.enter();
         socket.as_deref().map(|path| bind_control(shape, path)).transpose()?.flatten()
@@ -206,7 +216,7 @@ impl Source {
         let start = |plan| Sampler::start(plan, mailbox.clone(), Arc::clone(&boards.own));
         let fast = start(fast)?;
         // In this order, so that every line but the very first has all vital signs.
-        fast.wait_for_first_tick();
+        fast.wait_for_first_tick(FIRST_TICK_PATIENCE);
         let samplers = [fast, start(slow)?];
         Ok(Source::Collecting { samplers, core: mailbox, core_thread, helpers })
     }
@@ -495,8 +505,7 @@ async fn ask_for_reload(
     Ok(Value::from("reloaded"))
 }
 
-/// `None` beside a writer that has the same data folder: it answers there, and knows more than a
-/// reader of its journal.
+/// `None` beside another server that has the same data folder: both say the same.
 fn bind_control(shape: Shape, path: &Path) -> anyhow::Result<Option<UnixListener>> {
     match control::bind(path) {
         Err(error) if shape == Shape::Serve && error.kind() == io::ErrorKind::AddrInUse => {

@@ -13,7 +13,7 @@ pub(super) fn configure(command: Command) -> Command {
 
 pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
     let place = running::place(matches)?;
-    match control::ask(&place.socket, control::Command::Reload) {
+    match running::ask(&place, control::Command::Reload) {
         Ok(_) => {
             out.line("reloaded");
             Ok(ExitCode::SUCCESS)

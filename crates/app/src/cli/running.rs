@@ -46,7 +46,7 @@ pub(super) fn configure(command: Command) -> Command {
 pub(super) fn place(matches: &ArgMatches) -> anyhow::Result<Place> {
     let config = config::from_process(config::flags_from(matches))?.config;
     let addresses = config.listen.iter().flat_map(|address| reachable(*address)).collect();
-    Ok(Place { socket: config.data.join("control.sock"), addresses })
+    Ok(Place { socket: config.data.join(control::SOCKET), addresses })
 }
 
 /// "Every address" is none that one can ask at (and no name that is answered to): this machine's
@@ -63,7 +63,7 @@ fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
 
 /// What `/health` says, however it can be reached.
 pub(super) fn health(place: &Place) -> anyhow::Result<Value> {
-    let not_there = match control::ask(&place.socket, control::Command::Health) {
+    let not_there = match ask(place, control::Command::Health) {
         Ok(health) => return Ok(health),
         Err(AskError::Refused(reason)) => anyhow::bail!(reason),
         Err(AskError::NotRunning(error)) => error,
@@ -76,6 +76,16 @@ pub(super) fn health(place: &Place) -> anyhow::Result<Value> {
         }
     }
     Err(NotRunning(no_answer(&place.socket, &not_there, &place.addresses)).into())
+}
+
+/// Asks the process that collects, else the one that serves its journal.
+pub(super) fn ask(place: &Place, command: control::Command) -> Result<Value, AskError> {
+    let first = control::ask(&place.socket, command);
+    let Err(AskError::NotRunning(_)) = &first else { return first };
+    match control::ask(&place.socket.with_file_name(control::SERVERS_SOCKET), command) {
+        Err(AskError::NotRunning(_)) => first,
+        answer => answer,
+    }
 }
 
 /// Where nobody answered, and what to try. A socket that may not be opened is another matter than
@@ -115,6 +125,25 @@ mod tests {
         assert_eq!(asked("[::]:8000"), ["127.0.0.1:8000", "[::1]:8000"]);
         assert_eq!(asked("0.0.0.0:8000"), ["127.0.0.1:8000"]);
         assert_eq!(asked("10.0.0.7:8000"), ["10.0.0.7:8000"]);
+    }
+
+    #[test]
+    fn a_server_is_asked_where_nobody_collects() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join(control::SOCKET);
+        let place = Place { socket, addresses: Vec::new() };
+        let asked = || ask(&place, control::Command::Health);
+        assert!(matches!(asked(), Err(AskError::NotRunning(_))));
+        let path = folder.path().join(control::SERVERS_SOCKET);
+        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            io::Write::write_all(&mut stream, b"{\"ok\":true,\"answer\":7}\n").unwrap();
+            // Open until the question was put.
+            io::Read::read(&mut stream, &mut [0; 64]).unwrap();
+        });
+        assert_eq!(asked().unwrap(), Value::from(7));
+        server.join().unwrap();
     }
 
     #[test]

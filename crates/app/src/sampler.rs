@@ -66,11 +66,11 @@ impl Sampler {
         Ok(Sampler { orders, replacement, first_tick, thread })
     }
 
-    /// Returns once the first tick was handed to the core. A collector that hangs delays it by no
-    /// more than the runner's patience.
-    pub fn wait_for_first_tick(&self) {
-        // An error means that the thread is gone: there is nothing to wait for.
-        self.first_tick.recv().ok();
+    /// Returns once the first tick was handed to the core, or when that takes too long: sources
+    /// that hang must not keep the program from starting.
+    pub fn wait_for_first_tick(&self, patience: Duration) {
+        // An error means that it takes too long or that the thread is gone: go on in either case.
+        self.first_tick.recv_timeout(patience).ok();
     }
 
     /// From now on, do this instead; begins with a tick.

@@ -11,7 +11,7 @@ fn status_shows_the_vital_signs_and_its_exit_code_is_the_state() {
     let (text, _, code) = farol(&["status", "--data", data]);
     assert_eq!(code, Some(3), "no rules: the state is unknown");
     assert!(text.contains("UNKNOWN (no rules loaded)"), "{text}");
-    assert!(text.contains("memory"), "{text}");
+    assert!(text.contains("Memory"), "{text}");
     let (json, _, _) = farol(&["status", "--json", "--data", data]);
     let health: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(health["state"], "UNKNOWN");

@@ -59,11 +59,14 @@ fn follow_then_kill(mut writer: Farol, lines: usize) -> Vec<String> {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let output = BufReader::new(follower.stdout.take().unwrap());
+    let mut output = BufReader::new(follower.stdout.take().unwrap());
     let (send, receive) = mpsc::sync_channel(100_000);
     std::thread::spawn(move || {
-        for line in output.lines().map_while(Result::ok) {
-            if send.send(line).is_err() {
+        let mut line = String::new();
+        // What is killed with the follower half written was not seen.
+        while output.read_line(&mut line).is_ok() && line.ends_with('\n') {
+            line.pop();
+            if send.send(std::mem::take(&mut line)).is_err() {
                 return;
             }
         }

@@ -170,28 +170,15 @@ impl Prober {
             None => Ok(Err(NO_ADDRESS)),
         };
         match answer {
-            Ok(answer) => {
-                let is_named = matches!(self.place, Place::Named(_));
-                self.record(Kind::Icmp, &label, answer, is_named);
-            }
+            Ok(answer) => self.record(Kind::Icmp, &label, answer),
             Err(NotPermitted) => self.do_without_ping(&label).await,
         }
     }
 
-    /// The gateway is nobody's wish, and a port that stands in for a ping is a guess.
-    fn record(
-        &self,
-        kind: Kind,
-        label: &str,
-        answer: Result<Duration, &'static str>,
-        asked_for: bool,
-    ) {
+    fn record(&self, kind: Kind, label: &str, answer: Result<Duration, &'static str>) {
         match answer {
             Ok(took) => self.writer.record(kind, label, Some(took)),
             Err(why) => self.writer.record_lost(kind, label, why),
-        }
-        if asked_for {
-            self.writer.expect(kind, label);
         }
     }
 
@@ -276,7 +263,7 @@ impl Prober {
             Some(address) => connect(address, self.timeout).await,
             None => Err(NO_ADDRESS),
         };
-        self.record(Kind::Tcp, &label, answer, self.port.is_some());
+        self.record(Kind::Tcp, &label, answer);
     }
 }
 

@@ -62,17 +62,13 @@ impl Collector for Probe {
     }
 }
 
-/// A target that somebody asked for is lost while it does not answer, also if it never did: who
-/// restarts the monitor during an outage must not lose the alarm. One that nobody named (the
-/// default gateway, a port guessed for a ping) may drop probes on purpose: until it has answered,
-/// "100 % loss" would be an alarm about nothing.
+/// A target that never answered yields no series but a reason: it may be misspelt, or drop probes
+/// on purpose, and "100 % loss" would then be an alarm about nothing.
 fn push(out: &mut Scrape, kind: Kind, target: &str, history: &History) {
     if !history.ever_answered {
         let why = history.why.map(|why| format!(" ({why})")).unwrap_or_default();
         out.problem(format!("{kind} {target}: never answered{why}"));
-        if !history.asked_for {
-            return;
-        }
+        return;
     }
     let labels = [("probe", kind.name()), ("target", target)];
     if let Some(duration) = history.last {
@@ -121,8 +117,6 @@ struct Results {
 #[derive(Debug, Default)]
 struct History {
     ever_answered: bool,
-    /// Whether the configuration names it.
-    asked_for: bool,
     /// Why the last probe was lost, where that is known.
     why: Option<&'static str>,
     /// `None` when the last probe was lost.
@@ -186,12 +180,6 @@ impl Writer {
             history.why = Some(why);
             history.record(None);
         });
-    }
-
-    /// The configuration names this target: it is expected to answer. To be called with a result,
-    /// for a target without one is no target yet.
-    pub fn expect(&self, kind: Kind, target: &str) {
-        self.change(kind, target, |history| history.asked_for = true);
     }
 
     fn change(&self, kind: Kind, target: &str, change: impl FnOnce(&mut History)) {
@@ -564,7 +552,7 @@ eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0";
     }
 
     #[test]
-    fn a_target_nobody_named_that_never_answered_yields_a_problem_and_no_series() {
+    fn a_target_that_never_answered_yields_a_problem_and_no_series() {
         let board = Arc::new(Board::default());
         board.writer().record(Kind::Icmp, "192.0.2.1", None);
         let (_, out, problems) = collect(&board);
@@ -573,13 +561,11 @@ eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0";
     }
 
     #[test]
-    fn a_named_target_is_lost_from_the_first_probe_on_and_the_reason_is_told() {
+    fn the_reason_why_a_target_never_answered_is_told() {
         let board = Arc::new(Board::default());
-        let writer = board.writer();
-        writer.record_lost(Kind::Tcp, "db:5432", "connection refused");
-        writer.expect(Kind::Tcp, "db:5432");
+        board.writer().record_lost(Kind::Tcp, "db:5432", "connection refused");
         let (_, out, problems) = collect(&board);
-        assert_eq!(out, [(SUCCESS.into(), 0.0), (LOSS.into(), 1.0)]);
+        assert_eq!(out, []);
         assert_eq!(problems, ["tcp db:5432: never answered (connection refused)"]);
     }
 

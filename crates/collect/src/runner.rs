@@ -12,7 +12,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
@@ -80,7 +79,8 @@ impl Runner {
             names.push(Text::from_static(entry.name));
             slots.push(Mutex::new(Slot::Here(Box::new(Running::build(entry, options)?))));
         }
-        let slots = Arc::new(Slots { slots, next: AtomicUsize::new(0), options: options.clone() });
+        let slots =
+            Arc::new(Slots { slots, at: Mutex::new((0, start_lap())), options: options.clone() });
         let host = Arc::new(host);
         Ok(Runner {
             lane,
@@ -122,6 +122,8 @@ impl Runner {
         while from < self.names.len() {
             let start = || Worker::start(self.lane, &self.slots, &self.host);
             let worker = self.worker.get_or_insert_with(start);
+            // Set here too: until the worker has taken the job, what stands there is old.
+            self.slots.move_to(from);
             worker.run(at, from);
             match wait(worker, &self.slots, self.patience) {
                 Waited::Done => return,
@@ -169,16 +171,17 @@ enum Waited {
 }
 
 fn wait(worker: &Worker, slots: &Slots, patience: Duration) -> Waited {
-    let mut seen = usize::MAX;
+    let mut left = patience;
     loop {
-        match worker.done.recv_timeout(patience) {
+        match worker.done.recv_timeout(left) {
             Ok(()) => return Waited::Done,
             Err(RecvTimeoutError::Timeout) => {
-                let at = slots.next.load(Ordering::Acquire);
-                if at == seen && slots.is_out(at) {
+                let (at, since) = slots.at();
+                let spent = since.elapsed();
+                if spent >= patience && slots.is_out(at) {
                     return Waited::Late(at);
                 }
-                seen = at;
+                left = patience.saturating_sub(spent).max(Duration::from_millis(1));
             }
             Err(RecvTimeoutError::Disconnected) => return Waited::Dead,
         }
@@ -198,8 +201,8 @@ fn push_health(out: &mut Scrape, outcome: &Outcome) {
 #[derive(Debug)]
 struct Slots {
     slots: Vec<Mutex<Slot>>,
-    /// The collector that the current worker is at.
-    next: AtomicUsize,
+    /// The collector that the current worker is at, and since when.
+    at: Mutex<(usize, Instant)>,
     options: Options,
 }
 
@@ -214,6 +217,14 @@ impl Slots {
     fn lock(&self, index: usize) -> MutexGuard<'_, Slot> {
         // A panic under the lock leaves the slot as it was: plain assignments only.
         self.slots[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at(&self) -> (usize, Instant) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn move_to(&self, index: usize) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = (index, start_lap());
     }
 
     fn is_out(&self, index: usize) -> bool {
@@ -307,7 +318,7 @@ impl Worker {
         let work = move || {
             while let Ok((at, from)) = next_job.recv() {
                 for index in from..slots.slots.len() {
-                    slots.next.store(index, Ordering::Release);
+                    slots.move_to(index);
                     let Some(mut running) = slots.take(index) else { continue };
                     running.run(&host, at, &slots.options);
                     if report_is_closed(&next_job) {

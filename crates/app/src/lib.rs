@@ -12,5 +12,7 @@ pub mod parts;
 pub mod probes;
 pub mod run;
 pub mod sampler;
+mod service;
+mod serving;
 pub mod threads;
 pub mod upkeep;

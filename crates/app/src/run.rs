@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
-        Arc, PoisonError,
+        Arc,
         mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -17,11 +17,9 @@ use std::{
 use anyhow::Context;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, JournalError};
-use farol_model::{Current, Text, Timestamp};
-use serde_json::Value;
+use farol_model::{Current, Text};
 use tokio::{
     net::{TcpListener, UnixListener},
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
 };
 
@@ -36,7 +34,8 @@ use crate::{
     parts::{self, Boards},
     probes,
     sampler::{Plan, Sampler},
-    threads,
+    service::{self, Signals},
+    serving, threads,
     upkeep::{self, Repeating, SyncerSlot},
 };
 
@@ -118,14 +117,14 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     }));
     let (ready, watch_ready) = watch::channel(false);
     let listeners = match shape.listens() {
-        true => runtime.block_on(bind(&config.listen))?,
+        true => runtime.block_on(serving::bind(&config.listen))?,
         false => Vec::new(),
     };
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let socket = has_data.then(|| config.data.join(shape.socket()));
     let control = {
         let _inside = runtime.enter();
-        socket.as_deref().map(|path| bind_control(shape, path)).transpose()?.flatten()
+        socket.as_deref().map(|path| serving::bind_control(shape, path)).transpose()?.flatten()
     };
     // What another process has bound is not ours to remove.
     let socket = socket.filter(|_| control.is_some());
@@ -136,7 +135,15 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     };
     let (stop, stopping) = watch::channel(false);
     let (commands, inbox) = mpsc::channel(8);
-    let site = site(shape, &config, watch_current.clone(), watch_ready, commands, &boards, started);
+    let site = serving::site(
+        shape,
+        &config,
+        watch_current.clone(),
+        watch_ready,
+        commands,
+        &boards,
+        started,
+    );
     let program = Program {
         shape,
         flags,
@@ -288,7 +295,7 @@ impl Program {
     ) -> anyhow::Result<()> {
         let commands = site.commands.clone();
         if let Some(listener) = control {
-            tokio::spawn(control::serve(listener, answers(site.clone(), commands)));
+            tokio::spawn(control::serve(listener, serving::answers(site.clone(), commands)));
         }
         let web = tokio::spawn(farol_web::serve(listeners, site, raised(stopping)));
         self.start_probes();
@@ -296,9 +303,9 @@ impl Program {
             tokio::spawn(raise_when_first_ticks_are_in(self.current.clone(), self.ready.clone()));
         }
         self.say_where(addresses, out);
-        notify(&[sd_notify::NotifyState::Ready]);
+        service::notify(&[sd_notify::NotifyState::Ready]);
 
-        let mut watchdog = tokio::time::interval(watchdog_interval());
+        let mut watchdog = tokio::time::interval(service::watchdog_interval());
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => break,
@@ -313,9 +320,9 @@ impl Program {
             }
         }
 
-        notify(&[sd_notify::NotifyState::Stopping]);
+        service::notify(&[sd_notify::NotifyState::Stopping]);
         tracing::info!("stopping");
-        exit_on_a_second(signals);
+        service::exit_on_a_second(signals);
         if let Some(path) = &self.socket {
             control::remove(path).ok();
         }
@@ -332,7 +339,7 @@ impl Program {
 
     fn say_where(&self, addresses: &[SocketAddr], out: &mut Out) {
         for address in addresses {
-            out.line(format!("farol listening on {}", web_address(*address)));
+            out.line(format!("farol listening on {}", serving::web_address(*address)));
         }
         if addresses.is_empty() && self.shape.listens() {
             out.line("farol running without a port, as listen is empty");
@@ -354,14 +361,14 @@ impl Program {
 
     /// Reads the configuration again. Everything is built before anything is changed.
     fn reload(&mut self) -> anyhow::Result<()> {
-        notify(&[sd_notify::NotifyState::Reloading]);
+        service::notify(&[sd_notify::NotifyState::Reloading]);
         let result = self.try_reload();
         let succeeded = result.is_ok();
         self.boards.own.update(|figures| {
             figures.config_reload_succeeded = Some(succeeded);
             figures.config_reload_at = Some(clock::now());
         });
-        notify(&[sd_notify::NotifyState::Ready]);
+        service::notify(&[sd_notify::NotifyState::Ready]);
         result
     }
 
@@ -405,17 +412,8 @@ impl Program {
         let now = clock::now();
         let is_fresh = current.newest(now).is_none_or(|snapshot| !snapshot.is_stale(now));
         if is_fresh || !self.shape.collects() {
-            notify(&[sd_notify::NotifyState::Watchdog]);
+            service::notify(&[sd_notify::NotifyState::Watchdog]);
         }
-    }
-}
-
-/// What a browser can open: nobody is asked for under the name of "every address".
-fn web_address(address: SocketAddr) -> String {
-    let port = address.port();
-    match address.ip().is_unspecified() {
-        true => format!("http://127.0.0.1:{port} and every other address of this machine"),
-        false => format!("http://{address}"),
     }
 }
 
@@ -433,100 +431,6 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     changes.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
 }
 
-fn site(
-    shape: Shape,
-    config: &Config,
-    current: watch::Receiver<Arc<Current>>,
-    ready: watch::Receiver<bool>,
-    commands: mpsc::Sender<farol_web::Command>,
-    boards: &Boards,
-    started: Timestamp,
-) -> farol_web::Site {
-    let read_only = (shape == Shape::Serve).then(|| {
-        "this process only reads; run `farol reload` beside the process that collects".to_owned()
-    });
-    let followed = (shape == Shape::Serve).then(|| Arc::clone(&boards.followed));
-    let live = move || match &followed {
-        Some(followed) => followed.lock().unwrap_or_else(PoisonError::into_inner).samples(),
-        None => Vec::new(),
-    };
-    farol_web::Site {
-        live: Arc::new(live),
-        current,
-        ready,
-        now: Arc::new(clock::now),
-        commands,
-        about: farol_web::About {
-            version: crate::cli::VERSION,
-            revision: REVISION,
-            command: shape.name(),
-            started,
-        },
-        settings: Arc::new(farol_web::Settings {
-            telemetry_path: config.web.telemetry_path.clone(),
-            allowed_hosts: config.web.allowed_hosts.clone(),
-            max_connections: config.web.max_connections,
-            max_requests: config.web.max_requests,
-            header_timeout: config.web.header_timeout,
-            request_timeout: config.web.request_timeout,
-            body_limit: usize::try_from(config.web.body_limit).unwrap_or(usize::MAX),
-            read_only,
-        }),
-    }
-}
-
-/// What the control socket answers.
-fn answers(site: farol_web::Site, commands: mpsc::Sender<farol_web::Command>) -> control::Answer {
-    Arc::new(move |command| {
-        let site = site.clone();
-        let commands = commands.clone();
-        Box::pin(async move {
-            match command {
-                control::Command::Health => {
-                    farol_web::health_report(&site).map_err(|error| error.to_string())
-                }
-                control::Command::Reload => ask_for_reload(&site, &commands).await,
-            }
-        })
-    })
-}
-
-async fn ask_for_reload(
-    site: &farol_web::Site,
-    commands: &mpsc::Sender<farol_web::Command>,
-) -> Result<Value, String> {
-    if let Some(refusal) = &site.settings.read_only {
-        return Err(refusal.clone());
-    }
-    let (reply, answer) = tokio::sync::oneshot::channel();
-    let gone = |_| "the program is stopping".to_owned();
-    commands.send(farol_web::Command::Reload { reply }).await.map_err(|_| gone(()))?;
-    answer.await.map_err(|_| gone(()))??;
-    Ok(Value::from("reloaded"))
-}
-
-/// `None` beside another server that has the same data folder: both say the same.
-fn bind_control(shape: Shape, path: &Path) -> anyhow::Result<Option<UnixListener>> {
-    match control::bind(path) {
-        Err(error) if shape == Shape::Serve && error.kind() == io::ErrorKind::AddrInUse => {
-            tracing::info!(path = %path.display(), "another farol answers at the control socket");
-            Ok(None)
-        }
-        bound => bound.map(Some).with_context(|| path.display().to_string()),
-    }
-}
-
-async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}; choose another address with --listen")
-        })?;
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
 async fn raised(mut flag: watch::Receiver<bool>) {
     // An error means the sender is gone, which is a stop as well.
     flag.wait_for(|raised| *raised).await.ok();
@@ -540,38 +444,6 @@ async fn raise_when_first_ticks_are_in(
     if current.wait_for(is_whole).await.is_ok() {
         ready.send_replace(true);
     }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn install() -> io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-}
-
-/// A second signal to stop exits at once: the journal survives that as it survives a power cut.
-fn exit_on_a_second(mut signals: Signals) {
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = signals.terminate.recv() => {}
-            _ = signals.interrupt.recv() => {}
-        }
-        exit_now();
-    });
-}
-
-#[expect(clippy::exit, reason = "the second signal asks for exactly this")]
-fn exit_now() -> ! {
-    std::process::exit(130)
 }
 
 /// Folders that hold what is written. False when there is no place for the control socket.
@@ -650,18 +522,7 @@ pub fn group_id(config: &Config) -> anyhow::Result<Option<u32>> {
     }
 }
 
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    // Without a service manager there is nobody to tell.
-    sd_notify::notify(state).ok();
-}
-
-/// Half of what the service manager allows; without one, a tick that does nothing.
-fn watchdog_interval() -> Duration {
-    let half = sd_notify::watchdog_enabled().map(|allowed| allowed / 2);
-    half.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1))
-}
-
-const REVISION: &str = match option_env!("FAROL_REVISION") {
+pub(crate) const REVISION: &str = match option_env!("FAROL_REVISION") {
     Some(revision) => revision,
     None => "unknown",
 };

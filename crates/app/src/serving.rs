@@ -1,0 +1,130 @@
+//! What a process that listens answers from, and where: the site, the control socket, the addresses.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, PoisonError},
+};
+
+use anyhow::Context;
+use farol_model::{Current, Timestamp};
+use serde_json::Value;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::{mpsc, watch},
+};
+
+use crate::{
+    clock,
+    config::Config,
+    control,
+    parts::Boards,
+    run::{REVISION, Shape},
+};
+
+pub(crate) fn site(
+    shape: Shape,
+    config: &Config,
+    current: watch::Receiver<Arc<Current>>,
+    ready: watch::Receiver<bool>,
+    commands: mpsc::Sender<farol_web::Command>,
+    boards: &Boards,
+    started: Timestamp,
+) -> farol_web::Site {
+    let read_only = (shape == Shape::Serve).then(|| {
+        "this process only reads; run `farol reload` beside the process that collects".to_owned()
+    });
+    let followed = (shape == Shape::Serve).then(|| Arc::clone(&boards.followed));
+    let live = move || match &followed {
+        Some(followed) => followed.lock().unwrap_or_else(PoisonError::into_inner).samples(),
+        None => Vec::new(),
+    };
+    farol_web::Site {
+        live: Arc::new(live),
+        current,
+        ready,
+        now: Arc::new(clock::now),
+        commands,
+        about: farol_web::About {
+            version: crate::cli::VERSION,
+            revision: REVISION,
+            command: shape.name(),
+            started,
+        },
+        settings: Arc::new(farol_web::Settings {
+            telemetry_path: config.web.telemetry_path.clone(),
+            allowed_hosts: config.web.allowed_hosts.clone(),
+            max_connections: config.web.max_connections,
+            max_requests: config.web.max_requests,
+            header_timeout: config.web.header_timeout,
+            request_timeout: config.web.request_timeout,
+            body_limit: usize::try_from(config.web.body_limit).unwrap_or(usize::MAX),
+            read_only,
+        }),
+    }
+}
+
+/// What the control socket answers.
+pub(crate) fn answers(
+    site: farol_web::Site,
+    commands: mpsc::Sender<farol_web::Command>,
+) -> control::Answer {
+    Arc::new(move |command| {
+        let site = site.clone();
+        let commands = commands.clone();
+        Box::pin(async move {
+            match command {
+                control::Command::Health => {
+                    farol_web::health_report(&site).map_err(|error| error.to_string())
+                }
+                control::Command::Reload => ask_for_reload(&site, &commands).await,
+            }
+        })
+    })
+}
+
+async fn ask_for_reload(
+    site: &farol_web::Site,
+    commands: &mpsc::Sender<farol_web::Command>,
+) -> Result<Value, String> {
+    if let Some(refusal) = &site.settings.read_only {
+        return Err(refusal.clone());
+    }
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    let gone = |_| "the program is stopping".to_owned();
+    commands.send(farol_web::Command::Reload { reply }).await.map_err(|_| gone(()))?;
+    answer.await.map_err(|_| gone(()))??;
+    Ok(Value::from("reloaded"))
+}
+
+/// `None` beside another server that has the same data folder: both say the same.
+pub(crate) fn bind_control(shape: Shape, path: &Path) -> anyhow::Result<Option<UnixListener>> {
+    match control::bind(path) {
+        Err(error) if shape == Shape::Serve && error.kind() == io::ErrorKind::AddrInUse => {
+            tracing::info!(path = %path.display(), "another farol answers at the control socket");
+            Ok(None)
+        }
+        bound => bound.map(Some).with_context(|| path.display().to_string()),
+    }
+}
+
+pub(crate) async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; choose another address with --listen")
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// What a browser can open: nobody is asked for under the name of "every address".
+pub(crate) fn web_address(address: SocketAddr) -> String {
+    let port = address.port();
+    match address.ip().is_unspecified() {
+        true => format!("http://127.0.0.1:{port} and every other address of this machine"),
+        false => format!("http://{address}"),
+    }
+}

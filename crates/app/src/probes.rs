@@ -29,25 +29,11 @@ use crate::{
     config::{self, Config},
 };
 
-/// How a target is probed, for those who build targets.
-pub use farol_collect::probe::Kind as ProbeKind;
-
 /// A name is looked up again after this time.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where a ping goes when it has to become a TCP connect and no port is given.
 const LIKELY_PORT: u16 = 443;
-
-/// Something to probe, by name or address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    pub probe: ProbeKind,
-    pub host: String,
-    /// Needed for TCP; for ICMP, where a ping goes that has to become a TCP connect.
-    pub port: Option<u16>,
-    pub interval: Duration,
-    pub timeout: Duration,
-}
 
 /// Starts the configuration's probes, in place of those started before. They end when `stop`
 /// turns true or its sender is gone. To be called inside the runtime.
@@ -67,22 +53,6 @@ pub fn start(config: &Config, board: &Arc<Board>, stop: watch::Receiver<bool>) {
         let prober = Prober::new(kind, place, port, interval, timeout, Arc::clone(&writer));
         tokio::spawn(prober.run(stop.clone()));
     }
-}
-
-/// Starts one task per target, in place of those started before.
-pub fn spawn(
-    targets: Vec<Target>,
-    board: Arc<Board>,
-    stop: watch::Receiver<bool>,
-) -> Vec<JoinHandle<()>> {
-    let writer = Arc::new(board.writer());
-    let start = |target: Target| {
-        let Target { probe, host, port, interval, timeout } = target;
-        let place = Place::Named(host);
-        let prober = Prober::new(probe, place, port, interval, timeout, Arc::clone(&writer));
-        tokio::spawn(prober.run(stop.clone()))
-    };
-    targets.into_iter().take(Board::MOST_TARGETS).map(start).collect()
 }
 
 /// What is probed, before it is an address.
@@ -503,20 +473,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tasks_end_when_told_to() {
+    async fn a_task_ends_when_told_to() {
         let (stop, stopping) = watch::channel(false);
-        let target = Target {
-            probe: Kind::Tcp,
-            host: "127.0.0.1".into(),
-            port: Some(1),
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(1),
-        };
-        let tasks = spawn(vec![target], Arc::default(), stopping);
+        let prober = prober(&Arc::default(), Kind::Tcp, "127.0.0.1", Some(1));
+        let task = tokio::spawn(prober.run(stopping));
         stop.send(true).unwrap();
-        for task in tasks {
-            timeout(PATIENCE, task).await.unwrap().unwrap();
-        }
+        timeout(PATIENCE, task).await.unwrap().unwrap();
     }
 
     #[test]

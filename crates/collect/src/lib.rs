@@ -20,7 +20,7 @@ pub mod signs;
 pub mod summary;
 
 pub use host::{Host, HotFile, Tree};
-pub use reference::reference_markdown;
+pub use reference::{Chapter, reference_markdown};
 pub use registry::{COLLECTORS, Collector, Entry, Options, OptionsError, collector_of, describe};
 pub use runner::{Runner, Tick};
 pub use scrape::{CollectError, Scrape};

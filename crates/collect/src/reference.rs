@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use farol_model::{Kind, Metric};
 
-use crate::{COLLECTORS, Entry, process, runner, summary};
+use crate::{COLLECTORS, Entry, own, process, runner, summary};
 
 const HEAD: &str = "\
 <!-- Generated from the collectors' tables; \
-`UPDATE=1 cargo test -p farol-collect --test reference` rewrites it. -->
+`UPDATE=1 cargo test -p farol --test metrics` rewrites it. -->
 
 # Metrics
 
@@ -20,10 +20,10 @@ A metric that a machine cannot tell is absent, never 0 or -1; why, is said by `/
 ";
 
 /// Chapters that are no collectors: name, what it is, its table.
-type Chapter = (&'static str, &'static str, &'static [Metric]);
+pub type Chapter = (&'static str, &'static str, &'static [Metric]);
 
-/// The whole page, in Markdown.
-pub fn reference_markdown() -> String {
+/// The whole page, in Markdown; `more` are the chapters of crates above this one.
+pub fn reference_markdown(more: &[Chapter]) -> String {
     let mut page = String::from(HEAD);
     push_collectors(&mut page);
     for entry in COLLECTORS.iter().filter(|entry| !entry.metrics.is_empty()) {
@@ -31,12 +31,13 @@ pub fn reference_markdown() -> String {
         let about = format!("{}; {} lane, {state} by default.", entry.about, entry.lane.name());
         push_chapter(&mut page, entry.name, &about, entry.metrics);
     }
-    let rest: [Chapter; 3] = [
+    let rest: [Chapter; 4] = [
         ("scrape", "How each collector's last run went.", runner::METRICS),
         ("summary", "The machine's vital signs, computed from the above.", summary::metrics()),
         ("process", "This process; read at the scrape, not stored.", process::METRICS),
+        ("follow", "In `farol serve`: its own reading; not stored.", own::FOLLOWER_METRICS),
     ];
-    for (name, about, metrics) in rest.into_iter().filter(|(_, _, metrics)| !metrics.is_empty()) {
+    for (name, about, metrics) in rest.iter().chain(more) {
         push_chapter(&mut page, name, about, metrics);
     }
     page

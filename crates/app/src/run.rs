@@ -208,7 +208,13 @@ impl Source {
         let sync_interval = config.journal.sync_interval;
         let helpers = vec![
             upkeep::start_sync(Arc::clone(&syncer), sync_interval, Arc::clone(&boards.own))?,
-            upkeep::start_upkeep(disk, config.logs.clone(), settings, syncer)?,
+            upkeep::start_upkeep(
+                disk,
+                config.logs.clone(),
+                settings,
+                syncer,
+                Arc::clone(&boards.own),
+            )?,
         ];
 
         let (mailbox, inbox) = sync_channel(MAILBOX);

@@ -83,6 +83,7 @@ pub fn start_upkeep(
     logs: PathBuf,
     settings: farol_journal::Settings,
     syncer: SyncerSlot,
+    board: Arc<own::Board>,
 ) -> std::io::Result<Repeating> {
     Repeating::start("upkeep", UPKEEP_INTERVAL, move || {
         // Before the journal is open, its folder may still be another writer's.
@@ -90,6 +91,14 @@ pub fn start_upkeep(
         let report = farol_journal::upkeep(&*disk, &logs, &settings, syncer.open_segments());
         for error in &report.errors {
             tracing::error!(%error, "a closed segment could not be compressed or removed");
+        }
+        for (file, parts) in &report.damaged {
+            tracing::warn!(
+                file,
+                parts,
+                "a closed segment is damaged; `farol journal verify` says where"
+            );
+            board.update(|figures| figures.journal_damaged_lines += parts);
         }
     })
 }

@@ -90,7 +90,11 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(JOURNAL_SEGMENTS, "", "Segments of the stream on disk."),
     Metric::counter(JOURNAL_LINES, "", "Lines appended to the stream since the start."),
     Metric::counter(JOURNAL_FAILURES, "", "Appends to the stream that failed since the start."),
-    Metric::counter(JOURNAL_DAMAGED, "", "Damaged journal lines that readers met and left out."),
+    Metric::counter(
+        JOURNAL_DAMAGED,
+        "",
+        "Damaged lines found in closed journal segments, each once.",
+    ),
     Metric::counter(
         JOURNAL_UNJOURNALED,
         "",
@@ -133,7 +137,7 @@ pub struct Figures {
     pub lanes: [LaneFigures; 2],
     /// By position in `Stream::ALL`.
     pub journal: [JournalFigures; 4],
-    /// Damaged lines met by readers in this process.
+    /// Found in closed segments, when they are compressed.
     pub journal_damaged_lines: u64,
     /// Snapshots published but not journaled (disk full or failing).
     pub journal_unjournaled: u64,

@@ -13,6 +13,7 @@ use farol_disk::File;
 use crate::{
     LONGEST_LINE,
     archive::{Frame, Frames},
+    tail,
 };
 
 const READ: usize = 64 << 10;
@@ -26,6 +27,21 @@ pub(crate) enum Piece {
     Hole { offset: u64, bytes: u64, what: &'static str },
     /// Nothing more for now; `leftover` bytes have no newline yet.
     End { leftover: u64 },
+}
+
+/// How many parts of a closed plain segment are no good line: bad checksums, holes, a torn end.
+pub(crate) fn damaged_parts(file: Arc<dyn File>) -> io::Result<u64> {
+    let mut lines = Lines::plain(file);
+    let mut damaged = 0;
+    loop {
+        match lines.next()? {
+            Piece::Line { range, .. } => {
+                damaged += u64::from(tail::check(lines.bytes(range)).is_err());
+            }
+            Piece::Hole { .. } => damaged += 1,
+            Piece::End { leftover } => return Ok(damaged + u64::from(leftover > 0)),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -4,7 +4,10 @@
 //! touched, readers hold their files open, and at every moment at least one whole copy of a segment
 //! stands under a final name. An interruption leaves work that the next call finishes.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use farol_disk::Disk;
 use farol_model::Stream;
@@ -12,6 +15,7 @@ use farol_model::Stream;
 use crate::{
     JournalError, Settings, archive,
     names::{self, Segment},
+    segment,
 };
 
 /// Where the writer is: in each stream, segments from this number on are its own.
@@ -28,6 +32,8 @@ impl OpenSegments {
 #[derive(Debug, Default)]
 pub struct UpkeepReport {
     pub compressed: Vec<String>,
+    /// Damaged parts of the segments that were compressed, by file; each is counted once.
+    pub damaged: Vec<(String, u64)>,
     pub removed: Vec<String>,
     /// Bytes on disk afterwards, in the order of [`Stream::ALL`].
     pub bytes: [u64; Stream::ALL.len()],
@@ -188,7 +194,11 @@ fn compress(
             continue;
         }
         match compress_segment(disk, dir, settings, &segment, level) {
-            Ok(()) => report.compressed.push(segment.packed_name()),
+            Ok(0) => report.compressed.push(segment.packed_name()),
+            Ok(damaged) => {
+                report.compressed.push(segment.packed_name());
+                report.damaged.push((segment.packed_name(), damaged));
+            }
             Err(error) => {
                 let is_full = error.is_full();
                 report.errors.push(error);
@@ -201,19 +211,21 @@ fn compress(
     }
 }
 
-/// Written aside, synced, renamed, folder synced, verified; only then the original goes.
+/// Written aside, synced, renamed, folder synced, verified; only then the original goes. How many
+/// damaged parts it holds: this is the one time that every closed segment is read.
 fn compress_segment(
     disk: &dyn Disk,
     dir: &Path,
     settings: &Settings,
     segment: &Segment,
     level: i32,
-) -> Result<(), JournalError> {
+) -> Result<u64, JournalError> {
     let plain_path = dir.join(segment.plain_name());
     let packed_path = dir.join(segment.packed_name());
     let cannot_read = |source| JournalError::new("cannot read", &plain_path, source);
     let failed = |source| JournalError::new("cannot compress to", &packed_path, source);
     let plain = disk.open(&plain_path).map_err(cannot_read)?;
+    let damaged = segment::damaged_parts(Arc::clone(&plain)).map_err(cannot_read)?;
     // With a packed one present, an earlier round got as far as renaming it, or it is damaged.
     let mut good = segment.packed.is_some() && is_copy(disk, &packed_path, plain.as_ref())?;
     if !good {
@@ -233,7 +245,8 @@ fn compress_segment(
         return Err(failed(std::io::Error::other("the copy does not give the original back")));
     }
     disk.remove(&plain_path).map_err(failed)?;
-    disk.sync_folder(dir).map_err(failed)
+    disk.sync_folder(dir).map_err(failed)?;
+    Ok(damaged)
 }
 
 fn is_copy(

@@ -85,6 +85,21 @@ fn with_both_files_present_the_plain_one_wins_and_upkeep_settles_it() {
 }
 
 #[test]
+fn damage_in_a_closed_segment_is_counted_once() {
+    let disk = memory();
+    let settings = small_settings();
+    days(&disk, &settings, 0..3);
+    let path = Path::new(DIR).join("metrics-2026-11-22-0000000001.jsonl");
+    let mut plain = disk.get(&path).unwrap();
+    plain[40] ^= 1;
+    plain.extend_from_slice(b"{\"seq\":9,\"ts");
+    disk.put(&path, plain);
+    let packed = "metrics-2026-11-22-0000000001.jsonl.zst".to_owned();
+    assert_eq!(round(&disk, &settings).damaged, [(packed, 2)]);
+    assert_eq!(round(&disk, &settings).damaged, []);
+}
+
+#[test]
 fn a_packed_segment_is_an_ordinary_zstd_file() {
     let disk = memory();
     let settings = Settings { segment_bytes: 1 << 20, ..small_settings() };

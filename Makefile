@@ -12,6 +12,8 @@ TYPOS := $(VENV)/bin/typos
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
+run bench: export FAROL_REVISION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
 run: ## build and start Farol with its defaults; prints the URL
 	$(CARGO) build --release --locked -p farol
 	@mkdir -p .farol
@@ -37,7 +39,7 @@ unit: ## every test, in its short, seeded form
 tools: ## what the tests need: Debian's peers (as root), and two checkers
 	scripts/install-test-tools.sh $(VENV)
 
-torture: tools ## the full figures: kill loops, floods, fuzzing (an hour or so)
+torture: tools ## the full figures: kill loops, tracing, long property tests, fuzzing
 	scripts/torture.sh
 
 bench: ## every measurement of docs/benchmarks.md, beside its peers

@@ -14,6 +14,8 @@ use crate::CollectError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     pub proc: PathBuf,
+    /// The machine's `/proc/net`.
+    pub net: PathBuf,
     pub sys: PathBuf,
     /// The host's `/`; mount points are looked up below it.
     pub root: PathBuf,
@@ -23,13 +25,20 @@ pub struct Host {
 impl Host {
     /// The machine this process runs on.
     pub fn local() -> Host {
-        Host { proc: "/proc".into(), sys: "/sys".into(), root: "/".into(), run: "/run".into() }
+        Host {
+            proc: "/proc".into(),
+            net: "/proc/net".into(),
+            sys: "/sys".into(),
+            root: "/".into(),
+            run: "/run".into(),
+        }
     }
 
     /// A recorded machine: `<folder>/{proc,sys,root,run}`.
     pub fn recorded(folder: &Path) -> Host {
         Host {
             proc: folder.join("proc"),
+            net: folder.join("proc/net"),
             sys: folder.join("sys"),
             root: folder.join("root"),
             run: folder.join("run"),
@@ -39,6 +48,7 @@ impl Host {
     pub fn tree(&self, tree: Tree) -> &Path {
         match tree {
             Tree::Proc => &self.proc,
+            Tree::Net => &self.net,
             Tree::Sys => &self.sys,
         }
     }
@@ -53,6 +63,8 @@ impl Host {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tree {
     Proc,
+    /// The `net` folder of procfs.
+    Net,
     Sys,
 }
 

@@ -21,6 +21,8 @@ pub mod summary;
 
 pub use host::{Host, HotFile, Tree};
 pub use reference::{Chapter, reference_markdown};
-pub use registry::{COLLECTORS, Collector, Entry, Options, OptionsError, collector_of, describe};
+pub use registry::{
+    COLLECTORS, Collector, Entry, Options, OptionsError, Scope, collector_of, describe,
+};
 pub use runner::{Runner, Tick};
 pub use scrape::{CollectError, Scrape};

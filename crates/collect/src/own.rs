@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use farol_model::{Labels, Lane, Metric, Sample, Stream, Text, Timestamp};
 
-use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scrape};
+use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape};
 
 const BUILD_INFO: &str = "farol_build_info";
 const LANE_INTERVAL: &str = "farol_lane_interval_seconds";
@@ -119,6 +119,8 @@ pub const ENTRY: Entry = Entry {
     about: "Farol's own figures: ticks, journal, reloads",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Own,
+    reads: &[],
     metrics: METRICS,
     build,
 };

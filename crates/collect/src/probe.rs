@@ -18,7 +18,7 @@ use std::{
 use farol_model::{Lane, Metric};
 
 use crate::{
-    CollectError, Collector, Entry, Host, Options, OptionsError, Scrape, host::read_small,
+    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, host::read_small,
 };
 
 const DURATION: &str = "farol_probe_duration_seconds";
@@ -36,6 +36,8 @@ pub const ENTRY: Entry = Entry {
     about: "latency and loss of the configured ICMP and TCP targets",
     on: true,
     lane: Lane::Slow,
+    scope: Scope::Own,
+    reads: &[],
     metrics: METRICS,
     build,
 };

@@ -44,10 +44,12 @@ pub fn reference_markdown(more: &[Chapter]) -> String {
 }
 
 fn push_collectors(page: &mut String) {
-    page.push_str("\n| collector | lane | default | what |\n|---|---|---|---|\n");
-    for Entry { name, lane, on, about, .. } in COLLECTORS {
+    page.push_str("\n| collector | lane | default | what | reads |\n|---|---|---|---|---|\n");
+    for Entry { name, lane, on, about, reads, .. } in COLLECTORS {
         let (lane, state) = (lane.name(), if *on { "on" } else { "off" });
-        write_to(page, format_args!("| `{name}` | {lane} | {state} | {about} |\n"));
+        let reads: Vec<String> = reads.iter().map(|path| format!("`{path}`")).collect();
+        let reads = reads.join(", ");
+        write_to(page, format_args!("| `{name}` | {lane} | {state} | {about} | {reads} |\n"));
     }
 }
 

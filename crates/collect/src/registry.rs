@@ -25,9 +25,36 @@ pub struct Entry {
     /// Whether it is on unless configured otherwise.
     pub on: bool,
     pub lane: Lane,
+    pub scope: Scope,
+    /// The machine's files and folders it reads, as the machine names them.
+    pub reads: &'static [&'static str],
     pub metrics: &'static [Metric],
     /// Pure: opens nothing.
     pub build: fn(&Options) -> Result<Box<dyn Collector>, OptionsError>,
+}
+
+/// Whose figures a collector's sources tell: the kernel shows some files alike to everyone, and
+/// others as the namespaces of whoever reads them have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The whole kernel, whoever reads.
+    Kernel,
+    /// A network namespace: `/proc/net`.
+    Network,
+    /// The network namespace in which a sysfs was mounted: `/sys/class/net`.
+    NetworkDevices,
+    /// A mount namespace: the mount table, and the file systems below the root.
+    Mounts,
+    /// A process namespace: `/proc/<pid>`.
+    Processes,
+    /// A host name's namespace (UTS).
+    HostName,
+    /// The tree of control groups: `/sys/fs/cgroup`.
+    Cgroups,
+    /// Ordinary files below the machine's root: `/etc`, `/run`.
+    Root,
+    /// Farol itself, or what it is pointed at.
+    Own,
 }
 
 /// All collectors, by name.

@@ -218,6 +218,7 @@ impl Values {
             host_name: Text::from(self.text("host_name")),
             host: Host {
                 proc: self.path("path.procfs"),
+                net: self.path("path.procfs").join("net"),
                 sys: self.path("path.sysfs"),
                 root: self.path("path.rootfs"),
                 run: self.path("path.run"),

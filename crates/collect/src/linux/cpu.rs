@@ -3,7 +3,9 @@
 
 use farol_model::{Lane, Metric};
 
-use crate::{CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree};
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
+};
 
 const SECONDS: &str = "node_cpu_seconds_total";
 const GUEST_SECONDS: &str = "node_cpu_guest_seconds_total";
@@ -19,6 +21,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "seconds each CPU spent in each mode",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Kernel,
+    reads: &["/proc/stat"],
     metrics: &[
         Metric::counter(SECONDS, "seconds", "Seconds the CPUs spent in each mode."),
         Metric::counter(

@@ -11,7 +11,7 @@ use farol_model::{Lane, Metric};
 
 use super::lines::malformed;
 use crate::{
-    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree,
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
     host::read_small,
 };
 
@@ -33,6 +33,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "clock rates and governors of the CPUs",
     on: true,
     lane: Lane::Slow,
+    scope: Scope::Kernel,
+    reads: &["/sys/devices/system/cpu", "/proc/cpuinfo"],
     metrics: &[
         Metric::gauge(RATES[0].1, "hertz", "Current CPU thread frequency in hertz."),
         Metric::gauge(RATES[1].1, "hertz", "Minimum CPU thread frequency in hertz."),

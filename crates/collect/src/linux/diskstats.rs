@@ -8,7 +8,7 @@ use farol_model::{Lane, Metric};
 use regex::Regex;
 
 use crate::{
-    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree, host,
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree, host,
 };
 
 const INFO: Metric = Metric::gauge("node_disk_info", "", "Info of /sys/block/<block_device>.");
@@ -174,6 +174,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "reads, writes, discards and flushes of each block device",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Kernel,
+    reads: &["/proc/diskstats", "/sys/block"],
     metrics: &METRICS,
     build,
 };

@@ -4,7 +4,9 @@
 use farol_model::{Lane, Metric};
 
 use super::lines::malformed;
-use crate::{CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree};
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
+};
 
 const FILE: &str = "sys/fs/file-nr";
 const ALLOCATED: &str = "node_filefd_allocated";
@@ -15,6 +17,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "open file handles of the whole machine and their limit",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Kernel,
+    reads: &["/proc/sys/fs/file-nr"],
     metrics: &[
         Metric::gauge(ALLOCATED, "", "File descriptor statistics: allocated."),
         Metric::gauge(MAXIMUM, "", "File descriptor statistics: maximum."),

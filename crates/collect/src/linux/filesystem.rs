@@ -25,7 +25,7 @@ use farol_model::{Lane, Metric};
 use regex::Regex;
 
 use crate::{
-    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree,
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
     runner::start_lap,
 };
 
@@ -42,6 +42,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "size, free space and inodes of each mounted file system",
     on: true,
     lane: Lane::Slow,
+    scope: Scope::Mounts,
+    reads: &["/proc/1/mountinfo"],
     metrics: &[
         Metric::gauge(SIZE, "bytes", "Filesystem size in bytes."),
         Metric::gauge(FREE, "bytes", "Filesystem free space in bytes."),

@@ -13,7 +13,7 @@ use std::{
 use farol_model::{Lane, Metric};
 
 use super::sysfs::{self, Folder};
-use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scrape};
+use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape};
 
 const CHIP_NAMES: &str = "node_hwmon_chip_names";
 const SENSOR_LABEL: &str = "node_hwmon_sensor_label";
@@ -104,6 +104,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "temperatures, fans, voltages and the other hardware sensors",
     on: true,
     lane: Lane::Slow,
+    scope: Scope::Kernel,
+    reads: &["/sys/class/hwmon"],
     metrics: METRICS,
     build,
 };

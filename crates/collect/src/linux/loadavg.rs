@@ -3,7 +3,9 @@
 
 use farol_model::{Lane, Metric};
 
-use crate::{CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree};
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
+};
 
 const NAMES: [&str; 3] = ["node_load1", "node_load5", "node_load15"];
 
@@ -12,6 +14,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "load averages",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Kernel,
+    reads: &["/proc/loadavg"],
     metrics: &[
         Metric::gauge(NAMES[0], "", "1m load average."),
         Metric::gauge(NAMES[1], "", "5m load average."),

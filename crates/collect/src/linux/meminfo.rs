@@ -4,7 +4,9 @@
 use farol_model::{Lane, Metric};
 
 use super::lines::{CoinedNames, is_name_part, malformed};
-use crate::{CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree};
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
+};
 
 const FILE: &str = "meminfo";
 
@@ -13,6 +15,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "memory: total, available, cached, swap and all other fields of the kernel",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Kernel,
+    reads: &["/proc/meminfo"],
     metrics: &[
         Metric::gauge("node_memory_*_bytes", "bytes", "Memory information field *_bytes."),
         Metric::gauge("node_memory_*", "", "Memory information field *."),

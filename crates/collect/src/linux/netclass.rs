@@ -14,7 +14,7 @@ use farol_model::{Lane, Metric};
 use regex::Regex;
 
 use super::sysfs::{self, Folder};
-use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scrape};
+use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape};
 
 const FLAGS: &str = "node_network_flags";
 const CARRIER_CHANGES: &str = "node_network_carrier_changes_total";
@@ -135,6 +135,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "link state, speed, MTU and addresses of each network device",
     on: true,
     lane: Lane::Slow,
+    scope: Scope::NetworkDevices,
+    reads: &["/sys/class/net"],
     metrics: &METRICS,
     build,
 };

@@ -10,7 +10,9 @@ use std::collections::HashMap;
 use farol_model::{Lane, Metric};
 use regex::Regex;
 
-use crate::{CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree};
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
+};
 
 /// The columns in the kernel's order.
 const METRICS: &[Metric] = &[
@@ -68,13 +70,15 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "bytes, packets and errors of each network device",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Network,
+    reads: &["/proc/net/dev"],
     metrics: METRICS,
     build,
 };
 
 fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
     Ok(Box::new(Netdev {
-        file: HotFile::new(Tree::Proc, "net/dev"),
+        file: HotFile::new(Tree::Net, "dev"),
         exclude: options.netdev_device_exclude.clone(),
         excluded: HashMap::new(),
     }))

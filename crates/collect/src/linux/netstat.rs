@@ -6,7 +6,9 @@ use farol_model::{Lane, Metric};
 use regex::Regex;
 
 use super::lines::{CoinedNames, is_name_part, malformed};
-use crate::{CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree};
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
+};
 
 const PREFIX: &str = "node_netstat_";
 
@@ -30,6 +32,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "counters of IP, ICMP, TCP and UDP",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Network,
+    reads: &["/proc/net/netstat", "/proc/net/snmp", "/proc/net/snmp6"],
     metrics: rows! {
         "Icmp": "InErrors" "InMsgs" "OutMsgs";
         "Icmp6": "InErrors" "InMsgs" "OutMsgs";
@@ -50,16 +54,16 @@ pub(crate) const ENTRY: Entry = Entry {
 
 fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
     let table =
-        |name| Table { name, file: HotFile::new(Tree::Proc, name), headers: Headers::default() };
+        |name| Table { name, file: HotFile::new(Tree::Net, name), headers: Headers::default() };
     Ok(Box::new(Netstat {
-        tables: ["net/netstat", "net/snmp"].map(table),
-        snmp6: HotFile::new(Tree::Proc, SNMP6),
+        tables: ["netstat", "snmp"].map(table),
+        snmp6: HotFile::new(Tree::Net, SNMP6),
         snmp6_names: CoinedNames::default(),
         fields: options.netstat_fields.clone(),
     }))
 }
 
-const SNMP6: &str = "net/snmp6";
+const SNMP6: &str = "snmp6";
 
 struct Netstat {
     tables: [Table; 2],

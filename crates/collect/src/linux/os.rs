@@ -5,7 +5,7 @@ use farol_model::{Lane, Metric};
 
 use super::lines::malformed;
 use crate::{
-    CollectError, Collector, Entry, Host, Options, OptionsError, Scrape, host::read_small,
+    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, host::read_small,
 };
 
 const INFO: &str = "node_os_info";
@@ -18,6 +18,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "name and version of the operating system",
     on: true,
     lane: Lane::Slow,
+    scope: Scope::Root,
+    reads: &["/etc/os-release", "/usr/lib/os-release"],
     metrics: &[
         Metric::gauge(
             INFO,

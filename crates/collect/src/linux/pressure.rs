@@ -10,7 +10,7 @@ use farol_model::{Lane, Metric};
 
 use super::lines::malformed;
 use crate::{
-    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree,
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
     host::read_small,
 };
 
@@ -38,6 +38,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "time that tasks waited for CPU, I/O and memory (PSI)",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Kernel,
+    reads: &["/proc/pressure"],
     metrics: &[
         Metric::counter(
             TOTALS[0].metric,

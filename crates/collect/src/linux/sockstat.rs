@@ -5,7 +5,9 @@
 use farol_model::{Lane, Metric};
 
 use super::lines::{CoinedNames, is_name_part, malformed};
-use crate::{CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree};
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
+};
 
 const USED: &str = "node_sockstat_sockets_used";
 
@@ -17,6 +19,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "sockets by protocol and the memory they hold",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Network,
+    reads: &["/proc/net/sockstat", "/proc/net/sockstat6"],
     metrics: &[
         Metric::gauge(USED, "", "Number of IPv4 sockets in use."),
         Metric::gauge("node_sockstat_*_inuse", "", "Number of * sockets in state inuse."),
@@ -37,11 +41,11 @@ pub(crate) const ENTRY: Entry = Entry {
 fn build(_options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
     let source = |file| Source {
         name: file,
-        file: HotFile::new(Tree::Proc, file),
+        file: HotFile::new(Tree::Net, file),
         names: CoinedNames::default(),
     };
     Ok(Box::new(Sockstat {
-        sources: ["net/sockstat", "net/sockstat6"].map(source),
+        sources: ["sockstat", "sockstat6"].map(source),
         page_bytes: rustix::param::page_size() as f64,
     }))
 }

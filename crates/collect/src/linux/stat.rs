@@ -4,7 +4,9 @@
 use farol_model::{Lane, Metric};
 
 use super::lines::malformed;
-use crate::{CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree};
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
+};
 
 const FILE: &str = "stat";
 
@@ -23,6 +25,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "boot time, interrupts, context switches, forks, running and blocked tasks",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Kernel,
+    reads: &["/proc/stat"],
     metrics: &[
         Metric::counter(LINES[0].1, "", "Total number of interrupts serviced."),
         Metric::counter(LINES[1].1, "", "Total number of context switches."),

@@ -4,7 +4,7 @@
 use farol_model::{Lane, Metric};
 
 use super::sysfs::{self, Folder};
-use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scrape};
+use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape};
 
 const TEMPERATURE: &str = "node_thermal_zone_temp";
 const CURRENT_STATE: &str = "node_cooling_device_cur_state";
@@ -15,6 +15,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "temperatures of the thermal zones and the state of cooling devices",
     on: true,
     lane: Lane::Slow,
+    scope: Scope::Kernel,
+    reads: &["/sys/class/thermal"],
     metrics: &[
         Metric::gauge(TEMPERATURE, "celsius", "Zone temperature in Celsius"),
         Metric::gauge(CURRENT_STATE, "", "Current throttle state of the cooling device"),

@@ -6,7 +6,8 @@ use std::path::Path;
 use farol_model::{Lane, Metric};
 
 use crate::{
-    CollectError, Collector, Entry, Host, Options, OptionsError, Scrape, Tree, host::read_small,
+    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, Tree,
+    host::read_small,
 };
 
 const SECONDS: &str = "node_time_seconds";
@@ -18,6 +19,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "system time and clock sources",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Kernel,
+    reads: &["/sys/devices/system/clocksource"],
     metrics: &[
         Metric::gauge(SECONDS, "seconds", "System time in seconds since epoch (1970)."),
         Metric::gauge(

@@ -7,7 +7,7 @@ use std::path::Path;
 use farol_model::{Lane, Metric};
 
 use crate::{
-    CollectError, Collector, Entry, Host, Options, OptionsError, Scrape, host::open,
+    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, host::open,
     host::read_small,
 };
 
@@ -18,6 +18,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "kernel, machine type and names of the host",
     on: true,
     lane: Lane::Slow,
+    scope: Scope::HostName,
+    reads: &["/proc/sys/kernel"],
     metrics: &[Metric::gauge(
         INFO,
         "",

@@ -5,7 +5,9 @@ use farol_model::{Lane, Metric};
 use regex::Regex;
 
 use super::lines::{CoinedNames, is_name_part, malformed};
-use crate::{CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scrape, Tree};
+use crate::{
+    CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
+};
 
 const FILE: &str = "vmstat";
 
@@ -14,6 +16,8 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "paging, swapping, page faults, kills for lack of memory",
     on: true,
     lane: Lane::Fast,
+    scope: Scope::Kernel,
+    reads: &["/proc/vmstat"],
     metrics: &[Metric::untyped("node_vmstat_*", "", "/proc/vmstat information field *.")],
     build,
 };

@@ -49,9 +49,9 @@ def start_farol(folder, *flags):
     return process, port, time.perf_counter() - began
 
 
-def start_node_exporter():
+def start_node_exporter(*flags):
     port = free_port()
-    process = subprocess.Popen([NODE_EXPORTER, f"--web.listen-address=127.0.0.1:{port}"],
+    process = subprocess.Popen([NODE_EXPORTER, f"--web.listen-address=127.0.0.1:{port}", *flags],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while True:
         try:
@@ -129,6 +129,62 @@ def span(values, digits=2):
     return f"{middle:.{digits}f} ({least:.{digits}f}..{most:.{digits}f})"
 
 
+# What node_exporter leaves off and its best known board asks for; Farol has the same names.
+EVERYTHING = ["--collector.interrupts", "--collector.processes", "--collector.systemd", "--collector.tcpstat"]
+
+
+def machine_series(port):
+    """How many series tell of the machine: neither the program itself nor sums of others."""
+    text = Client("127.0.0.1", port, "/metrics").get().decode()
+    return len(re.findall(r"^node_", text, re.M))
+
+
+def measure(quick, collectors):
+    """Both programs with the same collectors: everything that is measured of a scrape."""
+    peer, port = start_node_exporter(*collectors)
+    theirs = {"plain": scrape("node_exporter", peer, port, quick, False),
+              "gzip": scrape("node_exporter", peer, port, quick, True),
+              "node_series": machine_series(port)}
+    stop(peer)
+    with tempfile.TemporaryDirectory() as folder:
+        farol, port, _ = start_farol(folder, *collectors)
+        cpu, _ = steady(farol, 18 if quick else 120)
+        ours = {"cpu": (cpu["median"], cpu["min"], cpu["max"]),
+                "scraped": steady_with_scrapes(farol, port, 12 if quick else 60),
+                "plain": scrape("farol", farol, port, quick, False),
+                "node_series": machine_series(port)}
+        ours["floor"] = floor(ours["plain"]["bytes"], quick)
+        ours["gzip"] = scrape("farol", farol, port, quick, True)
+        ours["first"] = first_after_tick(port, 5 if quick else 60)
+        stop(farol)
+    return ours, theirs
+
+
+def rss(figures):
+    return figures["plain"]["after_scrapes"]["rss_kb"] / 1024
+
+
+def scrape_rows(row, ours, theirs, reach):
+    """`reach`: targets by row, where there are any."""
+    plain, plain_peer = ours["plain"], theirs["plain"]
+    p50, peer_p50 = plain["p50_ms"], plain_peer["p50_ms"]
+    row("series, bytes", f"{plain['series']}, {plain['bytes']:,}", f"{plain_peer['series']}, {plain_peer['bytes']:,}")
+    row("of them `node_*`", ours["node_series"], theirs["node_series"], reach.get("series", ""))
+    row("scrape p50, ms", span(p50, 3), span(peer_p50), reach.get("p50", ""))
+    row("that as a ratio", f"1/{peer_p50[0] / p50[0]:.0f}", "", reach.get("ratio", ""))
+    row("the floor: as many bytes, nothing else, ms", span(ours["floor"], 3))
+    row("first scrape after a tick, ms", span(ours["first"], 3), "as any")
+    row("scrape p99, ms", span(plain["p99_ms"], 3), span(plain_peer["p99_ms"]))
+    row("CPU per scrape, ms", span(plain["cpu_s_per_1000_net"], 3), span(plain_peer["cpu_s_per_1000_net"]))
+    row("CPU per scrape with gzip, ms", span(ours["gzip"]["cpu_s_per_1000_net"], 3),
+        span(theirs["gzip"]["cpu_s_per_1000_net"]), reach.get("gzip", ""))
+    if plain["wrk8_req_s"]:
+        row("scrapes/s, 8 connections", span(plain["wrk8_req_s"], 0), span(plain_peer["wrk8_req_s"], 0))
+    row("RSS after the scrapes, MiB", f"{rss(ours):.1f}", f"{rss(theirs):.1f}", reach.get("rss", ""))
+    row("CPU of `farol run` at 1 s, ms/s", span(ours["cpu"]), "", reach.get("cpu", ""))
+    row("the same, scraped once a second", span(ours["scraped"]))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
@@ -142,12 +198,8 @@ def main():
         rows.append((what, farol, peer, target))
         print(f"| {what} | {farol} | {peer} | {target} |", flush=True)
 
-    print("| what | farol | node_exporter | reach |\n| --- | --- | --- | --- |", flush=True)
-    peer, peer_port = start_node_exporter()
-    plain_peer = scrape("node_exporter", peer, peer_port, quick, False)
-    gzip_peer = scrape("node_exporter", peer, peer_port, quick, True)
-    peer_binary = os.stat(NODE_EXPORTER).st_size
-    stop(peer)
+    def table(title):
+        print(f"\n{title}\n\n| what | farol | node_exporter | reach |\n| --- | --- | --- | --- |", flush=True)
 
     starts = []
     for _ in range(3 if quick else 15):
@@ -156,40 +208,23 @@ def main():
             starts.append(took * 1e3)
             stop(process)
 
-    with tempfile.TemporaryDirectory() as folder:
-        farol, port, _ = start_farol(folder)
-        cpu, _ = steady(farol, 18 if quick else 120)
-        scraped = steady_with_scrapes(farol, port, 12 if quick else 60)
-        plain = scrape("farol", farol, port, quick, False)
-        rss_after = plain["after_scrapes"]["rss_kb"] / 1024
-        least = floor(plain["bytes"], quick)
-        compressed = scrape("farol", farol, port, quick, True)
-        first = first_after_tick(port, 5 if quick else 60)
-        stop(farol)
-
-    row("series, bytes", f"{plain['series']}, {plain['bytes']:,}", f"{plain_peer['series']}, {plain_peer['bytes']:,}")
-    row("scrape p50, ms", span(plain["p50_ms"], 3), span(plain_peer["p50_ms"]), "0.19")
-    row("the floor: as many bytes, nothing else, ms", span(least, 3))
-    row("first scrape after a tick, ms", span(first, 3), "as any", "")
-    row("scrape p99, ms", span(plain["p99_ms"], 3), span(plain_peer["p99_ms"]))
-    row("CPU per scrape, ms", span(plain["cpu_s_per_1000_net"], 3), span(plain_peer["cpu_s_per_1000_net"]))
-    row("CPU per scrape with gzip, ms", span(compressed["cpu_s_per_1000_net"], 3), span(gzip_peer["cpu_s_per_1000_net"]), "0.25")
-    if plain["wrk8_req_s"]:
-        row("scrapes/s, 8 connections", span(plain["wrk8_req_s"], 0), span(plain_peer["wrk8_req_s"], 0))
-    peer_rss = plain_peer["after_scrapes"]["rss_kb"] / 1024
-    row("RSS after the scrapes, MiB", f"{rss_after:.1f}", f"{peer_rss:.1f}", f"half: {peer_rss / 2:.1f}")
-    row("binary, MB", f"{os.stat(FAROL).st_size / 1e6:.1f}", f"{peer_binary / 1e6:.1f}", "12")
+    table("Default collectors")
+    default = measure(quick, [])
+    scrape_rows(row, *default, {"p50": "0.19", "gzip": "0.25", "rss": f"half: {rss(default[1]) / 2:.1f}", "cpu": "3.0"})
+    row("binary, MB", f"{os.stat(FAROL).st_size / 1e6:.1f}", f"{os.stat(NODE_EXPORTER).st_size / 1e6:.1f}", "12")
     row("start to first scrape, ms", span((statistics.median(starts), min(starts), max(starts)), 0), "", "300")
-    row("CPU of `farol run` at 1 s, ms/s", span((cpu["median"], cpu["min"], cpu["max"])), "", "3.0")
-    row("the same, scraped once a second", span(scraped), "", "")
+    table("The same collectors on in both: " + ", ".join(flag.rsplit(".")[-1] for flag in EVERYTHING) + " too")
+    everything = measure(quick, EVERYTHING)
+    scrape_rows(row, *everything, {"series": "no fewer", "ratio": "1/30", "rss": "14"})
     if given.ticks:
+        table("Ticks, every collector on")
         with open(given.ticks) as file:
             for line in file:
                 what, _, figure = line.strip().partition(": ")
                 if figure:
-                    row(what, figure, "", "1.5" if "whole fast tick" in what else "")
+                    row(what, figure, "", "2.5" if "whole" in what else "")
     with open(given.out, "w") as file:
-        json.dump({"rows": rows, "plain": plain, "gzip": compressed, "peer_plain": plain_peer, "peer_gzip": gzip_peer}, file, indent=1)
+        json.dump({"rows": rows, "default": default, "everything": everything}, file, indent=1)
 
 
 if __name__ == "__main__":

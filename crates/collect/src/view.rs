@@ -88,11 +88,12 @@ fn find_with(reader: &Reader, given: &Given) -> Found {
     let net = find_net(reader, &own, &proc);
     let mut host = Host { name: proc.join(KERNEL_NAME), proc, net, sys, root, run };
     let mut name = "the machine's own name";
-    if is_first(&reader.link(&own.join("ns/uts")), UTS) == Some(false) {
+    let is_told_another = is_first(&reader.link(&own.join("ns/uts")), UTS) == Some(false);
+    if is_told_another && reader.is_procfs(&host.proc) {
         let file = host.root.join("etc/hostname");
-        let same = identity(&machines, Path::new("/etc/hostname")).is_some()
-            && identity(&machines, Path::new("/etc/hostname")) == identity(&own_table, &file);
-        if same && reader.text(&file).is_some_and(|text| usable_name(&text)) {
+        let hosts = identity(&machines, Path::new("/etc/hostname"));
+        let is_hosts = hosts.is_some() && hosts == identity(&own_table, &file);
+        if is_hosts && reader.text(&file).is_some_and(|text| usable_name(&text)) {
             host.name = file;
             name = "etc/hostname below path.rootfs";
         } else {

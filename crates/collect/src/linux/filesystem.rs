@@ -533,6 +533,37 @@ mod tests {
         assert_eq!(of("/proc", DEVICE_ERROR), None);
     }
 
+    #[test]
+    fn a_place_where_we_have_another_file_system_than_the_machine_is_not_asked() {
+        let place = tempfile::tempdir().unwrap();
+        let host = Host::recorded(place.path());
+        for process in ["1", "self"] {
+            std::fs::create_dir_all(host.proc.join(process)).unwrap();
+        }
+        write(
+            &host.proc.join("1/mountinfo"),
+            "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /home rw - ext4 /dev/sda2 rw\n\
+             3 1 8:3 / /late rw - ext4 /dev/sda3 rw\n",
+        );
+        let root = host.root.display();
+        let own = format!(
+            "7 6 8:1 / {root} ro - ext4 /dev/sda1 rw\n8 7 8:2 / {root}/home ro - ext4 /dev/sda2 rw\n\
+             9 7 0:70 / {root}/home ro - tmpfs tmpfs rw\n"
+        );
+        write(&host.proc.join("self/mountinfo"), &own);
+        let mut out = Scrape::new();
+        let ask: Ask = Arc::new(|_| Ok(SPACE));
+        let mut collector = Filesystem::new(&Options::default(), ask, MOUNT_TIMEOUT);
+        collector.collect(&host, &mut out).unwrap();
+        let sizes = out.samples().iter().filter(|sample| sample.name == SIZE);
+        let points: Vec<_> = sizes.map(|sample| sample.labels.get("mountpoint")).collect();
+        assert_eq!(points, [Some("/")]);
+        let problems = out.take_problems();
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].starts_with("/home: not visible at "), "{problems:?}");
+        assert!(problems[1].starts_with("/late: not visible at "), "{problems:?}");
+    }
+
     const SPACE: Space =
         Space { size: 100.0, free: 50.0, available: 40.0, files: 10.0, files_free: 5.0 };
 

@@ -12,6 +12,10 @@ declare -A package_of=(
   [curl]=curl
   [jq]=jq
   [setpriv]=util-linux
+  [unshare]=util-linux
+  [dockerd]=docker.io
+  [busybox]=busybox-static
+  [ip]=iproute2
 )
 missing=()
 for program in "${!package_of[@]}"; do

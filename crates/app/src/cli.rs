@@ -8,6 +8,7 @@ mod check;
 mod collectors;
 mod completions;
 mod config;
+mod doctor;
 mod foreign;
 mod health;
 mod journal;
@@ -70,6 +71,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Check the configuration and stop",
         configure: check::configure,
         run: check::run,
+    },
+    Subcommand {
+        name: "doctor",
+        about: "Say what can be seen of the host, what not, and what mends it",
+        configure: doctor::configure,
+        run: doctor::run,
     },
     Subcommand {
         name: "config",

@@ -15,7 +15,10 @@ use std::{
     sync::Arc,
 };
 
-use farol_collect::{Host, own, probe};
+use farol_collect::{
+    Host, own, probe,
+    view::{self, Found, Given},
+};
 
 pub use flags::{FlagRow, Sets, add_flags, flags, flags_from};
 pub use problem::{Problem, Problems, Source};
@@ -62,8 +65,10 @@ pub struct Facts<'a> {
     pub read: &'a dyn Fn(&Path, u64) -> io::Result<Vec<u8>>,
     /// Whether this is a folder that the process may write into.
     pub writable: &'a dyn Fn(&Path) -> bool,
-    /// The name the machine calls itself, asked of the procfs at this path.
-    pub host_name: &'a dyn Fn(&Path) -> Option<String>,
+    /// Where the machine's trees are, apart from what is configured.
+    pub find_machine: &'a dyn Fn(&Given) -> Found,
+    /// The name the machine calls itself.
+    pub host_name: &'a dyn Fn(&Host) -> Option<String>,
 }
 
 impl fmt::Debug for Facts<'_> {
@@ -164,7 +169,8 @@ pub fn facts() -> Facts<'static> {
         root: rustix::process::geteuid().is_root(),
         read: &read_file,
         writable: &is_writable_folder,
-        host_name: &host_name,
+        find_machine: &view::find,
+        host_name: &Host::host_name,
     }
 }
 
@@ -181,10 +187,6 @@ pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 
 fn is_writable_folder(path: &Path) -> bool {
     path.is_dir() && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
-}
-
-fn host_name(procfs: &Path) -> Option<String> {
-    Host { proc: procfs.to_owned(), ..Host::local() }.name()
 }
 
 /// The candidate that a slip of the finger could have meant.

@@ -7,7 +7,8 @@ use farol_collect::{OptionsError, Runner, own, probe};
 use farol_model::{Lane, Stream};
 
 use crate::{
-    config::{self, Config, Retention},
+    config::{self, Config, Loaded, Retention},
+    diagnosis::Diagnosis,
     sampler::Plan,
 };
 
@@ -39,21 +40,20 @@ pub fn plans(config: &Config, boards: &Boards) -> Result<[Plan; 2], OptionsError
 
 /// What is not wrong in itself, yet most likely not what was meant: sentences for the log. Looks at
 /// the machine, so it stands apart from what the configuration alone decides.
-pub fn doubts(config: &Config) -> Vec<String> {
-    let host = &config.host;
+pub fn doubts(loaded: &Loaded) -> Vec<String> {
+    let host = &loaded.config.host;
     let places = [
         ("path.procfs", &host.proc, host.proc.join("stat")),
         ("path.sysfs", &host.sys, host.sys.clone()),
         ("path.rootfs", &host.root, host.root.clone()),
     ];
     let missing = places.into_iter().filter(|(_, _, witness)| !witness.exists());
-    missing
-        .map(|(key, path, witness)| {
-            let (path, witness) = (path.display(), witness.display());
-            let what = key.trim_start_matches("path.");
-            format!("{key}: there is no {witness}; is the machine's {what} mounted at {path}?")
-        })
-        .collect()
+    let misplaced = missing.map(|(key, path, witness)| {
+        let (path, witness) = (path.display(), witness.display());
+        let what = key.trim_start_matches("path.");
+        format!("{key}: there is no {witness}; is the machine's {what} mounted at {path}?")
+    });
+    misplaced.chain(Diagnosis::of(loaded).sentences()).collect()
 }
 
 pub fn journal_settings(config: &Config, group: Option<u32>) -> farol_journal::Settings {

@@ -15,6 +15,7 @@ use std::{
 use farol_collect::{
     Host,
     probe::{self, Board, Echo, Family, Kind, Writer},
+    view::View,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
@@ -237,11 +238,14 @@ impl Prober {
     }
 }
 
+/// In another network namespace the default gateway is a bridge of the container engine, and its
+/// latency says nothing of the machine; of a recorded machine there is no network at all.
 fn network_is_the_hosts(host: &Host) -> Result<(), String> {
-    match probe::network_namespace_is_hosts(host)? {
-        true => Ok(()),
-        false => Err("the network namespace is not the host's".into()),
+    let view = View::of(host);
+    if view.is_recording() {
+        return Err("a recorded machine has no network".into());
     }
+    view.of_own_network().map_err(|missing| missing.to_string())
 }
 
 const NO_ADDRESS: &str = "its name cannot be looked up";

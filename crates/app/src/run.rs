@@ -492,7 +492,8 @@ fn log_settings(shape: Shape, config: &Config) -> logging::Settings {
 fn announce(shape: Shape, loaded: &Loaded, log: &str, out: &mut Out) {
     // Into a file nobody looks at the start; `docker logs` and `journalctl` show what is said here.
     let to_file = !log.starts_with("standard ");
-    for warning in loaded.warnings.iter().chain(&parts::doubts(&loaded.config)) {
+    let doubts = if shape.collects() { parts::doubts(loaded) } else { Vec::new() };
+    for warning in loaded.warnings.iter().chain(&doubts) {
         tracing::warn!("{warning}");
         if to_file {
             complain(format!("farol: warning: {warning}"));

@@ -11,6 +11,10 @@ use std::{
 };
 
 use farol::config::{self, Facts, Inputs, Loaded, Problems};
+use farol_collect::{
+    Host,
+    view::{Found, Given},
+};
 use proptest::prelude::*;
 
 /// A machine with these files, where nothing is writable.
@@ -55,6 +59,7 @@ impl Machine {
             root: false,
             read: &read,
             writable: &|_| false,
+            find_machine: &in_no_container,
             host_name: &|_| Some("test-host".into()),
         };
         let (flags, environment) = (self.flags.clone(), self.environment.clone());
@@ -68,6 +73,23 @@ impl Machine {
     fn bad(&self) -> String {
         self.load().expect_err("must not load").to_string()
     }
+}
+
+/// A machine of which nothing has to be looked for, but what is given is taken.
+fn in_no_container(given: &Given) -> Found {
+    let local = Host::local();
+    let root = given.root.clone().unwrap_or(local.root);
+    let proc = given.proc.clone().unwrap_or(local.proc);
+    let host = Host {
+        net: proc.join("net"),
+        name: proc.join("sys/kernel/hostname"),
+        sys: given.sys.clone().unwrap_or(local.sys),
+        run: given.run.clone().unwrap_or_else(|| root.join("run")),
+        proc,
+        root,
+    };
+    let (proc, sys, root) = ("the usual place", "the usual place", "the usual place");
+    Found { host, proc, sys, root, run: "below path.rootfs", name: "the machine's own name" }
 }
 
 /// The rows that are not as they would be without any configuration.
@@ -148,7 +170,7 @@ fn every_default_reaches_the_typed_configuration() {
     assert_eq!(config.listen, ["127.0.0.1:8000".parse().unwrap()]);
     assert_eq!(config.data, Path::new("/home/ana/.local/state/farol"));
     assert_eq!(config.logs, Path::new("/home/ana/.local/state/farol/logs"));
-    assert_eq!(config.host, farol_collect::Host::local());
+    assert_eq!(config.host, Host::local());
     assert_eq!(&*config.host_name, "test-host");
     let week = config::Retention { age: Duration::from_secs(7 * 86_400), size: 512 << 20 };
     for stream in farol_model::Stream::ALL {

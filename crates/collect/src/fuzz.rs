@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::{Options, Scrape, linux, probe};
+use crate::{Options, Scrape, linux, probe, view};
 
 /// Made once: the patterns cost more than the parsers.
 static OPTIONS: LazyLock<Options> = LazyLock::new(Options::default);
@@ -12,6 +12,7 @@ pub fn parse_everything(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     linux::parse_everything(&text, &OPTIONS, &mut Scrape::new());
     probe::parse_everything(bytes, &text);
+    view::parse_everything(&text);
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ pub struct Host {
     /// The host's `/`; mount points are looked up below it.
     pub root: PathBuf,
     pub run: PathBuf,
+    /// The file with the machine's name: the kernel's own, or `/etc/hostname` below the machine's
+    /// root where the kernel tells this process another name.
+    pub name: PathBuf,
 }
 
 impl Host {
@@ -31,6 +34,7 @@ impl Host {
             sys: "/sys".into(),
             root: "/".into(),
             run: "/run".into(),
+            name: Path::new("/proc").join(KERNEL_NAME),
         }
     }
 
@@ -42,6 +46,7 @@ impl Host {
             sys: folder.join("sys"),
             root: folder.join("root"),
             run: folder.join("run"),
+            name: folder.join("proc").join(KERNEL_NAME),
         }
     }
 
@@ -54,10 +59,23 @@ impl Host {
     }
 
     /// The name the machine calls itself, if it says one.
-    pub fn name(&self) -> Option<String> {
-        let name = read_small(&self.proc.join("sys/kernel/hostname")).ok()?;
-        (!name.is_empty()).then_some(name)
+    pub fn host_name(&self) -> Option<String> {
+        name_in(&read_small(&self.name).ok()?)
     }
+
+    /// Whether the kernel itself tells the name: then it tells the domain's name too.
+    pub fn name_is_the_kernels(&self) -> bool {
+        self.name.starts_with(&self.proc)
+    }
+}
+
+/// Below procfs.
+pub(crate) const KERNEL_NAME: &str = "sys/kernel/hostname";
+
+/// `/etc/hostname` may hold comments (hostname(5)); the kernel's file is one line.
+pub(crate) fn name_in(text: &str) -> Option<String> {
+    let mut lines = text.lines().map(str::trim);
+    lines.find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +137,20 @@ pub(crate) fn read_small(path: &Path) -> io::Result<String> {
     Ok(text.trim_end_matches(['\n', '\0']).trim().to_owned())
 }
 
+/// A whole file of any size the kernel makes.
+pub(crate) fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    read_from_start(&open(path)?, &mut buffer)?;
+    Ok(buffer)
+}
+
+pub(crate) fn is_procfs(folder: &Path) -> bool {
+    open(folder)
+        .ok()
+        .and_then(|folder| rustix::fs::fstatfs(folder).ok())
+        .is_some_and(|stat| stat.f_type as u32 == PROC_SUPER_MAGIC)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the host's files")]
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     File::open(path)
@@ -150,8 +182,9 @@ fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
+const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+
 fn is_made_anew_by_the_kernel(file: &File) -> bool {
-    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
     const SYSFS_MAGIC: u32 = 0x6265_6572;
     rustix::fs::fstatfs(file)
         .is_ok_and(|stat| matches!(stat.f_type as u32, PROC_SUPER_MAGIC | SYSFS_MAGIC))

@@ -9,6 +9,7 @@ pub mod fuzz;
 mod host;
 #[cfg(target_os = "linux")]
 mod linux;
+mod mount_table;
 pub mod own;
 pub mod probe;
 pub mod process;
@@ -18,6 +19,7 @@ mod runner;
 mod scrape;
 pub mod signs;
 pub mod summary;
+pub mod view;
 
 pub use host::{Host, HotFile, Tree};
 pub use reference::{Chapter, reference_markdown};

@@ -9,8 +9,6 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::linux::fs::MetadataExt,
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -342,10 +340,10 @@ pub struct Gateway {
     pub scope: u32,
 }
 
-/// The default gateway in this process's network namespace: IPv4's, else IPv6's. With several,
+/// The machine's default gateway: IPv4's, else IPv6's. With several,
 /// the one of the lowest metric.
 pub fn default_gateway(host: &Host) -> Option<Gateway> {
-    let table = |name: &str| read_small(&host.proc.join("net").join(name)).ok();
+    let table = |name: &str| read_small(&host.net.join(name)).ok();
     let v4 = || gateway_v4(&table("route")?);
     let v6 = || gateway_v6(&table("ipv6_route")?);
     let (address, device) = v4().or_else(v6)?;
@@ -396,63 +394,6 @@ fn gateway_v6(table: &str) -> Option<(IpAddr, String)> {
     routes.min_by_key(|(metric, _)| *metric).map(|(_, gateway)| gateway)
 }
 
-/// Whether this process is in the network namespace of the machine that `host` shows. In another
-/// one the default gateway is a bridge of the container engine, and its latency says nothing. The
-/// error is the reason why it cannot be told: then it must be taken for another.
-///
-/// The facts, each readable without privileges:
-/// - The first namespaces have numbers below 0xF0000000 where they are fixed (since Linux 6.18),
-///   all others count up from there.
-/// - PID 2 is the kernel's thread keeper only in the machine's own process namespace: with it,
-///   PID 1 is the machine's and not a container's.
-/// - Each namespace makes its own `net/dev`, so PID 1's is the same file as ours only in the same
-///   namespace.
-pub fn network_namespace_is_hosts(host: &Host) -> Result<bool, String> {
-    const FIRST_GIVEN_OUT: u64 = 0xF000_0000;
-    if !is_procfs(&host.proc) {
-        return Ok(false);
-    }
-    let ours = namespace_number("/proc/self/ns/net");
-    if ours.is_some_and(|number| number < FIRST_GIVEN_OUT) {
-        return Ok(true);
-    }
-    if !shows_kernel_threads(&host.proc) {
-        return Err(format!(
-            "{} shows the processes of a container, or hides the machine's: whether the network is the machine's cannot be told",
-            host.proc.display()
-        ));
-    }
-    let device_table = |process: &Path| inode(&process.join("net/dev"));
-    match (device_table(Path::new("/proc/self")), device_table(&host.proc.join("1"))) {
-        (Some(ours), Some(machines)) => Ok(ours == machines),
-        _ => Err(format!("{}/1/net cannot be looked at", host.proc.display())),
-    }
-}
-
-fn is_procfs(path: &Path) -> bool {
-    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-    #[expect(clippy::unnecessary_cast, reason = "its width differs between machines")]
-    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as i64 == PROC_SUPER_MAGIC)
-}
-
-/// `net:[4026531840]` → 4026531840.
-fn namespace_number(link: &str) -> Option<u64> {
-    let target = std::fs::read_link(link).ok()?;
-    target.to_str()?.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
-}
-
-fn shows_kernel_threads(proc: &Path) -> bool {
-    const PF_KTHREAD: u64 = 0x0020_0000;
-    let stat = read_small(&proc.join("2/stat")).unwrap_or_default();
-    // After the name in parentheses: state, parent, group, session, terminal, its group, flags.
-    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(6));
-    flags.and_then(|flags| flags.parse::<u64>().ok()).is_some_and(|flags| flags & PF_KTHREAD != 0)
-}
-
-fn inode(path: &Path) -> Option<u64> {
-    std::fs::metadata(path).ok().map(|metadata| metadata.st_ino())
-}
-
 /// For the fuzzer: what comes from the network, and what says where the gateway is.
 pub(crate) fn parse_everything(bytes: &[u8], text: &str) {
     for family in [Family::V4, Family::V6] {
@@ -460,7 +401,7 @@ pub(crate) fn parse_everything(bytes: &[u8], text: &str) {
             let _echo = Echo::from_reply(family, with_ip_header, bytes);
         }
     }
-    drop((gateway_v4(text), gateway_v6(text), namespace_number(text)));
+    drop((gateway_v4(text), gateway_v6(text)));
 }
 
 #[cfg(test)]
@@ -531,12 +472,6 @@ eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0";
         let expected = (IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]), "eth0".to_owned());
         assert_eq!(gateway_v6(table), Some(expected));
         assert_eq!(gateway_v6(table.lines().nth(1).unwrap()), None);
-    }
-
-    #[test]
-    fn a_recorded_machine_is_on_no_network() {
-        let place = tempfile::tempdir().unwrap();
-        assert_eq!(network_namespace_is_hosts(&Host::recorded(place.path())), Ok(false));
     }
 
     #[test]

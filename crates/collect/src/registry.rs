@@ -26,7 +26,8 @@ pub struct Entry {
     pub on: bool,
     pub lane: Lane,
     pub scope: Scope,
-    /// The machine's files and folders it reads, as the machine names them.
+    /// The machine's files and folders it reads, as the machine names them. What has no file but
+    /// speaks of the network namespace of whoever asks stands as a word: `netlink`.
     pub reads: &'static [&'static str],
     pub metrics: &'static [Metric],
     /// Pure: opens nothing.

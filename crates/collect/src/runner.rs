@@ -11,7 +11,7 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
@@ -21,7 +21,9 @@ use std::{
 use farol_model::{Collected, Lane, Metric, Outcome, Sample, Text, Timestamp};
 
 use crate::{
-    CollectError, Collector, Entry, Host, Options, OptionsError, Scrape, summary::Summary,
+    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape,
+    summary::Summary,
+    view::{Missing, View},
 };
 
 pub(crate) const METRICS: &[Metric] = &[
@@ -35,7 +37,14 @@ pub(crate) const METRICS: &[Metric] = &[
         "",
         "Whether the collector's last run succeeded (1) or not (0).",
     ),
+    Metric::gauge(
+        HOST_VIEW,
+        "",
+        "Whether what the collector reads is the host's (1), or a container's and left out (0).",
+    ),
 ];
+
+const HOST_VIEW: &str = "farol_host_view";
 
 /// What one tick yields.
 #[derive(Debug)]
@@ -73,14 +82,20 @@ impl Runner {
         options: &Options,
         patience: Duration,
     ) -> Result<Runner, OptionsError> {
-        let mut slots = Vec::new();
-        let mut names = Vec::new();
-        for entry in entries.iter().filter(|entry| entry.lane == lane) {
-            names.push(Text::from_static(entry.name));
+        let entries: Vec<&'static Entry> =
+            entries.iter().copied().filter(|entry| entry.lane == lane).collect();
+        let names: Vec<Text> = entries.iter().map(|entry| Text::from_static(entry.name)).collect();
+        let mut slots = Vec::with_capacity(entries.len());
+        for entry in &entries {
             slots.push(Mutex::new(Slot::Here(Box::new(Running::build(entry, options)?))));
         }
-        let slots =
-            Arc::new(Slots { slots, at: Mutex::new((0, start_lap())), options: options.clone() });
+        let slots = Arc::new(Slots {
+            slots,
+            entries,
+            views: OnceLock::new(),
+            at: Mutex::new((0, start_lap())),
+            options: options.clone(),
+        });
         let host = Arc::new(host);
         Ok(Runner {
             lane,
@@ -101,6 +116,7 @@ impl Runner {
 
     pub fn tick(&mut self, at: Timestamp) -> Tick {
         let lap = start_lap();
+        self.slots.look(&self.host);
         self.run_collectors(at);
 
         let mut samples = Vec::with_capacity(self.health.samples().len() + 512);
@@ -109,6 +125,9 @@ impl Runner {
         for index in 0..self.names.len() {
             let outcome = self.gather(index, &mut samples);
             push_health(&mut self.health, &outcome);
+            if let Some(view) = self.slots.view(index) {
+                push_view(&mut self.health, &outcome.collector, view.is_ok());
+            }
             outcomes.push(outcome);
         }
         self.health.take_samples(&mut samples);
@@ -142,6 +161,10 @@ impl Runner {
 
     fn gather(&mut self, index: usize, samples: &mut Vec<Sample>) -> Outcome {
         let collector = self.names[index].clone();
+        if let Some(Err(missing)) = self.slots.view(index) {
+            let result = Collected::Absent(missing.to_string());
+            return Outcome { collector, took: Duration::ZERO, result };
+        }
         let mut slot = self.slots.lock(index);
         let Slot::Here(running) = &mut *slot else {
             let took = self.late_since[index].map(|since| since.elapsed()).unwrap_or_default();
@@ -197,10 +220,18 @@ fn push_health(out: &mut Scrape, outcome: &Outcome) {
     out.push("node_scrape_collector_success", &labels, f64::from(u8::from(success)));
 }
 
+fn push_view(out: &mut Scrape, collector: &Text, is_hosts: bool) {
+    out.push(HOST_VIEW, &[("collector", collector.as_str())], f64::from(u8::from(is_hosts)));
+}
+
 /// Shared by the runner and its worker (and by workers that were given up).
 #[derive(Debug)]
 struct Slots {
     slots: Vec<Mutex<Slot>>,
+    entries: Vec<&'static Entry>,
+    /// Of each slot, whether its sources are the host's; `None` where none of them is a host's.
+    /// Looked up with the first tick: building a runner reads nothing.
+    views: OnceLock<Vec<Option<Result<(), Missing>>>>,
     /// The collector that the current worker is at, and since when.
     at: Mutex<(usize, Instant)>,
     options: Options,
@@ -214,6 +245,20 @@ enum Slot {
 }
 
 impl Slots {
+    fn look(&self, host: &Host) {
+        self.views.get_or_init(|| {
+            let view = View::of(host);
+            let of = |entry: &&'static Entry| {
+                (entry.scope != Scope::Own).then(|| view.of_collector(entry))
+            };
+            self.entries.iter().map(of).collect()
+        });
+    }
+
+    fn view(&self, index: usize) -> Option<&Result<(), Missing>> {
+        self.views.get()?.get(index)?.as_ref()
+    }
+
     fn lock(&self, index: usize) -> MutexGuard<'_, Slot> {
         // A panic under the lock leaves the slot as it was: plain assignments only.
         self.slots[index].lock().unwrap_or_else(PoisonError::into_inner)
@@ -319,6 +364,9 @@ impl Worker {
             while let Ok((at, from)) = next_job.recv() {
                 for index in from..slots.slots.len() {
                     slots.move_to(index);
+                    if matches!(slots.view(index), Some(Err(_))) {
+                        continue;
+                    }
                     let Some(mut running) = slots.take(index) else { continue };
                     running.run(&host, at, &slots.options);
                     if report_is_closed(&next_job) {

@@ -108,6 +108,9 @@ pub(crate) struct Collector {
     pub(crate) duration_seconds: Option<f64>,
     pub(crate) result: &'static str,
     pub(crate) reasons: Vec<String>,
+    /// Whether what it reads is the host's; missing where that makes no difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) host_view: Option<bool>,
 }
 
 impl Health {
@@ -226,6 +229,7 @@ fn lanes(current: &Current, now: Timestamp) -> Lanes {
 
 const SUCCESS: &str = "node_scrape_collector_success";
 const DURATION: &str = "node_scrape_collector_duration_seconds";
+const HOST_VIEW: &str = "farol_host_view";
 
 /// From the samples, which both a writer and a reader of its journal have, and the outcomes, of
 /// which a journal keeps only those that are not complete.
@@ -240,6 +244,7 @@ fn collectors_of(snapshot: &Snapshot) -> Vec<Collector> {
     let outcomes: HashMap<&str, &Outcome> =
         snapshot.outcomes.iter().map(|outcome| (outcome.collector.as_str(), outcome)).collect();
     let durations: HashMap<&str, f64> = by_collector(snapshot, DURATION).collect();
+    let views: HashMap<&str, f64> = by_collector(snapshot, HOST_VIEW).collect();
     let known = by_collector(snapshot, SUCCESS).map(|(name, value)| {
         let result = outcomes.get(name).map(|outcome| &outcome.result);
         let success = value == 1.0;
@@ -250,6 +255,7 @@ fn collectors_of(snapshot: &Snapshot) -> Vec<Collector> {
             duration_seconds: durations.get(name).copied(),
             result: result.map_or(if success { "complete" } else { "failed" }, Collected::word),
             reasons: result.map(|result| result.reasons().to_vec()).unwrap_or_default(),
+            host_view: views.get(name).map(|view| *view == 1.0),
         }
     });
     known.collect()

@@ -140,6 +140,16 @@ fn push_collectors(html: &mut String, collectors: &[Collector]) {
     let complete = collectors.len() - odd.len();
     write!(html, "<section>\n<h2>Collectors: {complete} of {} complete</h2>\n", collectors.len())
         .expect("writing to a string cannot fail");
+    let unseen: Vec<&str> = collectors
+        .iter()
+        .filter(|collector| collector.host_view == Some(false))
+        .map(|collector| collector.name.as_str())
+        .collect();
+    if !unseen.is_empty() {
+        push_all(html, &["<p><b>Partial view of the host.</b> ", &escape(&unseen.join(", "))]);
+        push(html, ": only the container's own can be seen, and is left out. ");
+        push(html, "<code>farol doctor</code> says what mends it.</p>\n");
+    }
     push(html, "<table>\n");
     for collector in odd {
         push_all(html, &["<tr class=\"", collector.result, "\"><th scope=\"row\">"]);

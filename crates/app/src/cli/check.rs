@@ -25,7 +25,7 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     };
     parts::plans(&loaded.config, &Boards::default())?;
     run::group_id(&loaded.config)?;
-    for warning in loaded.warnings.iter().chain(&parts::doubts(&loaded.config)) {
+    for warning in loaded.warnings.iter().chain(&parts::doubts(&loaded)) {
         complain(format!("warning: {warning}"));
     }
     let file = loaded.file.map_or("no file, defaults".into(), |file| file.display().to_string());

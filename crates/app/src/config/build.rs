@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use farol_collect::{COLLECTORS, Host};
+use farol_collect::{
+    COLLECTORS, Host,
+    view::{Found, Given},
+};
 use farol_model::Text;
 
 use super::{
@@ -30,11 +33,12 @@ pub(super) fn build(inputs: &Inputs<'_>, gathered: &mut Gathered) -> (Config, Ef
     let values = std::mem::take(&mut gathered.values);
     let mut values = Values { values, problems: Vec::new() };
     let on = values.switch_collectors(&gathered.collectors);
+    let machine = values.find_machine(inputs);
     values.find_places(inputs);
-    values.find_names(inputs);
+    values.find_names(inputs, &machine);
     values.fit_times();
     values.fit_sizes();
-    let config = values.config(on);
+    let config = values.config(on, machine.host);
     let effective = values.effective();
     gathered.problems.append(&mut values.problems);
     (config, effective)
@@ -50,11 +54,29 @@ const STREAMS: [&str; 3] = ["events", "logs", "received"];
 
 // What was left open, and what must fit together.
 impl Values {
-    fn find_places(&mut self, inputs: &Inputs<'_>) {
-        if self.is_open("path.run") {
-            let run = self.path("path.rootfs").join("run");
-            self.find_path("path.run", run, "below path.rootfs");
+    fn find_machine(&mut self, inputs: &Inputs<'_>) -> Found {
+        let given = |key: &str| (!self.is_open(key)).then(|| self.path(key));
+        let found = (inputs.facts.find_machine)(&Given {
+            proc: given("path.procfs"),
+            sys: given("path.sysfs"),
+            root: given("path.rootfs"),
+            run: given("path.run"),
+        });
+        let host = &found.host;
+        for (key, path, why) in [
+            ("path.procfs", &host.proc, found.proc),
+            ("path.sysfs", &host.sys, found.sys),
+            ("path.rootfs", &host.root, found.root),
+            ("path.run", &host.run, found.run),
+        ] {
+            if self.is_open(key) {
+                self.find_path(key, path.clone(), why);
+            }
         }
+        found
+    }
+
+    fn find_places(&mut self, inputs: &Inputs<'_>) {
         if self.is_open("data") {
             match places::data(&inputs.environment, &inputs.facts) {
                 Some((data, why)) => self.find_path("data", data, why),
@@ -70,11 +92,11 @@ impl Values {
         }
     }
 
-    fn find_names(&mut self, inputs: &Inputs<'_>) {
+    fn find_names(&mut self, inputs: &Inputs<'_>, machine: &Found) {
         if self.is_open("host_name") {
-            let found = (inputs.facts.host_name)(&self.path("path.procfs"));
+            let found = (inputs.facts.host_name)(&machine.host);
             let (name, why) = match found.filter(|name| !name.is_empty()) {
-                Some(name) => (name, "the machine's own name"),
+                Some(name) => (name, machine.name),
                 None => ("localhost".to_owned(), "the machine says no name"),
             };
             self.find("host_name", Value::Text(name.clone()), name, why);
@@ -203,7 +225,7 @@ const fn rank(source: &Source) -> u8 {
 
 // The typed configuration.
 impl Values {
-    fn config(&self, on: Vec<&'static str>) -> Config {
+    fn config(&self, on: Vec<&'static str>, host: Host) -> Config {
         Config {
             interval: self.duration("interval"),
             slow_interval: self.duration("slow_interval"),
@@ -216,13 +238,7 @@ impl Values {
             logs: self.path("logs"),
             group: self.group(),
             host_name: Text::from(self.text("host_name")),
-            host: Host {
-                proc: self.path("path.procfs"),
-                net: self.path("path.procfs").join("net"),
-                sys: self.path("path.sysfs"),
-                root: self.path("path.rootfs"),
-                run: self.path("path.run"),
-            },
+            host,
             web: self.web(),
             journal: self.journal(),
             collectors: self.collectors(on),

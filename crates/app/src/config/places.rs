@@ -53,6 +53,7 @@ mod tests {
             root,
             read: &|_, _| Ok(Vec::new()),
             writable: &|path| writable.iter().any(|folder| path == Path::new(folder)),
+            find_machine: &farol_collect::view::find,
             host_name: &|_| None,
         };
         let (data, _) = data(&pairs.collect(), &facts)?;

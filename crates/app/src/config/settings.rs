@@ -178,11 +178,14 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("group", Kind::Text(TextRule::Group), "", "Group, by name or number, that may read the journal's files.")
         .unset("the group Farol runs as", "adm"),
     Setting::new("host_name", Kind::Text(TextRule::Label), "", "The name of the machine in journal lines and labels.")
-        .unset("the machine's own name", "web-1"),
+        .unset("the machine's own name; in a container that of the host where it can be seen", "web-1"),
 
-    Setting::new("path.procfs", Kind::Path, "/proc", "Where the machine's procfs is mounted."),
-    Setting::new("path.sysfs", Kind::Path, "/sys", "Where the machine's sysfs is mounted."),
-    Setting::new("path.rootfs", Kind::Path, "/", "Where the machine's root is mounted; `/host` in the usual container."),
+    Setting::new("path.procfs", Kind::Path, "", "Where the machine's procfs is mounted.")
+        .unset("found by itself: `/proc`, in a container wherever the host's is mounted", "/proc"),
+    Setting::new("path.sysfs", Kind::Path, "", "Where the machine's sysfs is mounted.")
+        .unset("found by itself: `/sys`, in a container wherever the host's is mounted", "/sys"),
+    Setting::new("path.rootfs", Kind::Path, "", "Where the machine's root is mounted; `/host` in the usual container.")
+        .unset("found by itself: `/`, in a container wherever the host's is mounted", "/"),
     Setting::new("path.run", Kind::Path, "", "Where the machine's `/run` is.")
         .unset("`run` below `path.rootfs`", "/run"),
 

@@ -9,6 +9,7 @@
 
 mod control;
 mod disk_full;
+mod docker;
 mod export;
 mod kill;
 mod network;

@@ -2,7 +2,8 @@
 //! `/proc/1/mountinfo` (fs/proc_namespace.c) and statfs(2) on each mount point.
 //!
 //! PID 1's table is the host's, also when this process is in a container that sees the host's
-//! `/proc`; where it cannot be read, this process's own is taken.
+//! `/proc`; where it cannot be read, this process's own is taken. What PID 1 has mounted is asked
+//! only where this process has the same file system at that place.
 //!
 //! statfs on a dead network mount never returns. So it is asked on a thread of its own: a mount
 //! that does not answer in time is reported as `mountpoint timeout`, its thread is left alone,
@@ -26,6 +27,7 @@ use regex::Regex;
 
 use crate::{
     CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
+    mount_table::{self, Mount},
     runner::start_lap,
 };
 
@@ -124,8 +126,10 @@ impl Filesystem {
         }
     }
 
-    fn mounts(&mut self, host: &Host) -> Result<Vec<Mount>, CollectError> {
+    /// What is mounted on the machine, and which of it cannot be asked from here.
+    fn mounts(&mut self, host: &Host, out: &mut Scrape) -> Result<Vec<Mount>, CollectError> {
         let mut result = Err(CollectError::Absent("no mount table".into()));
+        let mut is_first_process_s = false;
         for (table, file) in self.tables.iter_mut().enumerate() {
             const LAST: usize = 2;
             let parse = if table == LAST { Mount::from_mounts } else { Mount::from_mountinfo };
@@ -133,22 +137,56 @@ impl Filesystem {
                 String::from_utf8_lossy(bytes).lines().filter_map(parse).collect::<Vec<Mount>>()
             });
             if result.as_ref().is_ok_and(|mounts| !mounts.is_empty()) {
+                is_first_process_s = table == 0;
                 break;
             }
         }
-        let mut mounts = below_root(result?, &host.root);
+        let mut mounts = result?;
+        if !is_first_process_s {
+            mounts = below_root(mounts, &host.root);
+        }
         mounts = topmost(mounts);
         mounts.retain(|mount| {
             !self.exclude_mount_points.is_match(&mount.point)
                 && !self.exclude_types.is_match(&mount.kind)
         });
+        if is_first_process_s {
+            // A recorded machine has no table of ours: there its folders are the mounts.
+            let own = self.tables[1].read(host).map(mount_table::parse).unwrap_or_default();
+            mounts.retain(|mount| {
+                let seen = own.is_empty() || is_seen_below(&host.root, &own, mount);
+                if !seen {
+                    out.problem(unseen(&host.root, mount));
+                }
+                seen
+            });
+        }
         Ok(mounts)
     }
 }
 
+/// Whether the machine's mount is what we see below its root too. In a mount namespace of our own
+/// another file system may stand at that place, or none: its figures would come under a false name.
+fn is_seen_below(root: &Path, own: &[Mount], mount: &Mount) -> bool {
+    let here = root.join(mount.point.trim_start_matches('/'));
+    own.iter()
+        .rev()
+        .find(|own| Path::new(&own.point) == here)
+        .is_some_and(|own| own.number == mount.number && own.root == mount.root)
+}
+
+fn unseen(root: &Path, mount: &Mount) -> String {
+    let here = root.join(mount.point.trim_start_matches('/'));
+    format!(
+        "{}: not visible at {}; it was mounted later (rslave shows such mounts) or is hidden from Farol",
+        mount.point,
+        here.display()
+    )
+}
+
 impl Collector for Filesystem {
     fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
-        let mounts = self.mounts(host)?;
+        let mounts = self.mounts(host, out)?;
         let answers = self.asker.ask_all(&host.root, &mounts);
         for (mount, answer) in mounts.iter().zip(answers) {
             push(out, mount, &answer);
@@ -179,80 +217,11 @@ fn push(out: &mut Scrape, mount: &Mount, answer: &Result<Space, String>) {
     }
 }
 
-/// One line of the mount table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
-    /// The mount's number: another one at the same place has another.
-    id: String,
-    device: String,
-    /// As the host sees it, without the prefix of its root.
-    point: String,
-    kind: String,
-    read_only: bool,
-}
-
-impl Mount {
-    /// `36 35 98:0 /root /point rw,noatime shared:1 - ext3 /dev/sda1 rw,errors=continue`
-    fn from_mountinfo(line: &str) -> Option<Mount> {
-        let mut fields = line.split(' ');
-        let id = fields.next()?.to_owned();
-        let point = unescape(fields.nth(3)?);
-        let options = fields.next()?;
-        fields.find(|field| *field == "-")?;
-        let kind = unescape(fields.next()?);
-        let device = unescape(fields.next()?);
-        let super_options = fields.next().unwrap_or_default();
-        let read_only = is_read_only(options) || is_read_only(super_options);
-        Some(Mount { id, device, point, kind, read_only })
-    }
-
-    /// `/dev/sda1 /point ext3 rw,noatime 0 0`
-    fn from_mounts(line: &str) -> Option<Mount> {
-        let mut fields = line.split_ascii_whitespace();
-        let device = unescape(fields.next()?);
-        let point = unescape(fields.next()?);
-        let kind = unescape(fields.next()?);
-        let read_only = is_read_only(fields.next()?);
-        Some(Mount { id: String::new(), device, point, kind, read_only })
-    }
-
-    /// Whether asking it can mean asking another machine or program.
-    fn is_remote(&self) -> bool {
-        const KINDS: [&str; 9] =
-            ["9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3"];
-        KINDS.contains(&self.kind.as_str()) || self.kind.starts_with("fuse")
-    }
-}
-
-fn is_read_only(options: &str) -> bool {
-    options.split(',').any(|option| option == "ro")
-}
-
-/// The kernel writes space, tab, newline, `\` and `#` as three octal digits after a `\`.
-fn unescape(field: &str) -> String {
-    if !field.contains('\\') {
-        return field.to_owned();
-    }
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let octal = (*first == b'\\').then(|| after.first_chunk::<3>().and_then(octal)).flatten();
-        match octal {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn octal(digits: &[u8; 3]) -> Option<u8> {
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+/// Whether asking it can mean asking another machine or program.
+fn is_remote(mount: &Mount) -> bool {
+    const KINDS: [&str; 9] =
+        ["9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3"];
+    KINDS.contains(&mount.kind.as_str()) || mount.kind.starts_with("fuse")
 }
 
 /// The host's mounts, as the host names them. A table that shows the host's root below a folder
@@ -341,7 +310,7 @@ impl Asker {
         let may_ask = |mount: &Mount| {
             let room = self.stuck.len() < MOST_STUCK;
             let room_for_remote = remote_stuck < MOST_STUCK - STUCK_KEPT_FOR_LOCAL;
-            room && (room_for_remote || !mount.is_remote()) && !self.is_stuck(mount)
+            room && (room_for_remote || !is_remote(mount)) && !self.is_stuck(mount)
         };
         let paths: Vec<(usize, PathBuf)> = mounts
             .iter()
@@ -392,7 +361,7 @@ impl Asker {
         self.stuck.push(Stuck {
             id: mount.id.clone(),
             point: mount.point.clone(),
-            is_remote: mount.is_remote(),
+            is_remote: is_remote(mount),
             answers: worker.answers,
         });
     }
@@ -482,32 +451,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mountinfo_line_is_read_with_and_without_optional_fields() {
-        let line = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue";
-        let mount = Mount::from_mountinfo(line).unwrap();
-        assert_eq!((mount.device.as_str(), mount.point.as_str()), ("/dev/root", "/mnt2"));
-        assert_eq!((mount.kind.as_str(), mount.read_only), ("ext3", false));
-        let plain = Mount::from_mountinfo("27 1 254:0 / / rw - ext4 /dev/vda ro,discard").unwrap();
-        assert_eq!((plain.point.as_str(), plain.read_only), ("/", true));
-        assert_eq!(Mount::from_mountinfo("27 1 254:0 / / rw"), None);
-    }
-
-    #[test]
-    fn a_line_of_the_old_table_is_read() {
-        let mount = Mount::from_mounts("/dev/sdb1 /mnt/a\\040b xfs ro,relatime 0 0").unwrap();
-        assert_eq!((mount.point.as_str(), mount.kind.as_str()), ("/mnt/a b", "xfs"));
-        assert!(mount.read_only);
-    }
-
-    #[test]
-    fn octal_escapes_are_undone_and_other_backslashes_kept() {
-        assert_eq!(unescape(r"/mnt/a\040b\011c\134d"), "/mnt/a b\tc\\d");
-        assert_eq!(unescape(r"C:\x"), r"C:\x");
-        assert_eq!(unescape(r"ends\04"), r"ends\04");
-        assert_eq!(unescape(r"\303\251t\303\251"), "été");
-    }
-
-    #[test]
     fn a_containers_table_is_cut_down_to_the_host_below_its_prefix() {
         let table = ["/", "/etc/hosts", "/host", "/host/home", "/hostile"].map(at).to_vec();
         let points: Vec<_> =
@@ -590,15 +533,49 @@ mod tests {
         assert_eq!(of("/proc", DEVICE_ERROR), None);
     }
 
+    #[test]
+    fn a_place_where_we_have_another_file_system_than_the_machine_is_not_asked() {
+        let place = tempfile::tempdir().unwrap();
+        let host = Host::recorded(place.path());
+        for process in ["1", "self"] {
+            std::fs::create_dir_all(host.proc.join(process)).unwrap();
+        }
+        write(
+            &host.proc.join("1/mountinfo"),
+            "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /home rw - ext4 /dev/sda2 rw\n\
+             3 1 8:3 / /late rw - ext4 /dev/sda3 rw\n",
+        );
+        let root = host.root.display();
+        let own = format!(
+            "7 6 8:1 / {root} ro - ext4 /dev/sda1 rw\n8 7 8:2 / {root}/home ro - ext4 /dev/sda2 rw\n\
+             9 7 0:70 / {root}/home ro - tmpfs tmpfs rw\n"
+        );
+        write(&host.proc.join("self/mountinfo"), &own);
+        let mut out = Scrape::new();
+        let ask: Ask = Arc::new(|_| Ok(SPACE));
+        let mut collector = Filesystem::new(&Options::default(), ask, MOUNT_TIMEOUT);
+        collector.collect(&host, &mut out).unwrap();
+        let sizes = out.samples().iter().filter(|sample| sample.name == SIZE);
+        let points: Vec<_> = sizes.map(|sample| sample.labels.get("mountpoint")).collect();
+        assert_eq!(points, [Some("/")]);
+        let problems = out.take_problems();
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].starts_with("/home: not visible at "), "{problems:?}");
+        assert!(problems[1].starts_with("/late: not visible at "), "{problems:?}");
+    }
+
     const SPACE: Space =
         Space { size: 100.0, free: 50.0, available: 40.0, files: 10.0, files_free: 5.0 };
 
     fn at(point: &str) -> Mount {
         Mount {
             id: String::new(),
+            number: "8:1".into(),
+            root: "/".into(),
             device: "/dev/sda1".into(),
             point: point.into(),
             kind: "ext4".into(),
+            options: "rw".into(),
             read_only: false,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{Entry, Options, Scrape, own, probe};
 
-mod cgroup_path;
+pub(crate) mod cgroup_path;
 mod cpu;
 mod cpufreq;
 mod diskstats;

@@ -1,13 +1,13 @@
 //! `uname`: which kernel runs on which machine. Sources: `/proc/sys/kernel/{ostype,osrelease,
-//! version,hostname,domainname}` (kernel/utsname_sysctl.c) and `arch` (kernel/sysctl.c, since
-//! Linux 6.1), so that a folder is a machine.
+//! version,domainname}` (kernel/utsname_sysctl.c) and `arch` (kernel/sysctl.c, since Linux 6.1), so
+//! that a folder is a machine; the host's name where [`Host`] says that it stands.
 
 use std::path::Path;
 
 use farol_model::{Lane, Metric};
 
 use crate::{
-    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, host::open,
+    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, host::is_procfs,
     host::read_small,
 };
 
@@ -29,13 +29,8 @@ pub(crate) const ENTRY: Entry = Entry {
 };
 
 /// A label and its file.
-const LABELS: [(&str, &str); 5] = [
-    ("sysname", "ostype"),
-    ("release", "osrelease"),
-    ("version", "version"),
-    ("nodename", "hostname"),
-    ("domainname", "domainname"),
-];
+const KERNEL: [(&str, &str); 3] =
+    [("sysname", "ostype"), ("release", "osrelease"), ("version", "version")];
 
 fn build(_options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
     Ok(Box::new(Uname))
@@ -46,11 +41,15 @@ struct Uname;
 impl Collector for Uname {
     fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
         let folder = host.proc.join("sys/kernel");
-        let mut values = Vec::with_capacity(LABELS.len() + 1);
-        for (label, file) in LABELS {
-            let path = folder.join(file);
-            let value = read_small(&path).map_err(|error| CollectError::reading(&path, &error))?;
-            values.push((label, value));
+        let mut values = Vec::with_capacity(KERNEL.len() + 3);
+        for (label, file) in KERNEL {
+            values.push((label, read(&folder.join(file))?));
+        }
+        let name = host.host_name().ok_or_else(|| no_name(&host.name))?;
+        values.push(("nodename", name));
+        // Nothing but the kernel tells the domain, and it tells that of our own namespace.
+        if host.name_is_the_kernels() {
+            values.push(("domainname", read(&folder.join("domainname"))?));
         }
         if let Some(machine) = machine(host, &folder) {
             values.push(("machine", machine));
@@ -58,6 +57,17 @@ impl Collector for Uname {
         let labels: Vec<_> = values.iter().map(|(label, value)| (*label, value.as_str())).collect();
         out.push(INFO, &labels, 1.0);
         Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<String, CollectError> {
+    read_small(path).map_err(|error| CollectError::reading(path, &error))
+}
+
+fn no_name(path: &Path) -> CollectError {
+    match read_small(path) {
+        Err(error) => CollectError::reading(path, &error),
+        Ok(_) => CollectError::Absent(format!("{} holds no name", path.display())),
     }
 }
 
@@ -70,15 +80,6 @@ fn machine(host: &Host, folder: &Path) -> Option<String> {
     is_procfs(&host.proc).then(|| rustix::system::uname().machine().to_string_lossy().into_owned())
 }
 
-fn is_procfs(folder: &Path) -> bool {
-    // The field's type differs between C libraries; the magic number fits any.
-    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
-    open(folder)
-        .ok()
-        .and_then(|folder| rustix::fs::fstatfs(folder).ok())
-        .is_some_and(|stat| stat.f_type as u32 == PROC_SUPER_MAGIC)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,19 +90,41 @@ mod tests {
         let host = Host::recorded(folder.path());
         let kernel = host.proc.join("sys/kernel");
         std::fs::create_dir_all(&kernel).unwrap();
-        for (label, file) in LABELS {
-            write(&kernel.join(file), &format!("the {label}\n"));
+        for (_, file) in KERNEL {
+            write(&kernel.join(file), &format!("the {file}\n"));
         }
+        write(&kernel.join("hostname"), "the name\n");
+        write(&kernel.join("domainname"), "the domain\n");
         let mut out = Scrape::new();
         Uname.collect(&host, &mut out).unwrap();
         let labels = &out.samples()[0].labels;
-        assert_eq!(labels.get("nodename"), Some("the nodename"));
+        assert_eq!(labels.get("nodename"), Some("the name"));
         assert_eq!(labels.get("machine"), None);
 
         write(&kernel.join("arch"), "riscv64\n");
         let mut out = Scrape::new();
         Uname.collect(&host, &mut out).unwrap();
         assert_eq!(out.samples()[0].labels.get("machine"), Some("riscv64"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_the_kernels_comes_without_a_domain() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut host = Host::recorded(folder.path());
+        let kernel = host.proc.join("sys/kernel");
+        std::fs::create_dir_all(&kernel).unwrap();
+        for (_, file) in KERNEL {
+            write(&kernel.join(file), &format!("the {file}\n"));
+        }
+        write(&kernel.join("hostname"), "4c0f0b7d4f9a\n");
+        write(&kernel.join("domainname"), "(none)\n");
+        host.name = folder.path().join("hostname");
+        write(&host.name, "# the machine's\nweb-1\n");
+        let mut out = Scrape::new();
+        Uname.collect(&host, &mut out).unwrap();
+        let labels = &out.samples()[0].labels;
+        assert_eq!(labels.get("nodename"), Some("web-1"));
+        assert_eq!(labels.get("domainname"), None);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::{
     fs::File,
-    io,
-    os::unix::fs::FileExt,
+    io::{self, Read as _},
+    os::{fd::AsFd, unix::fs::FileExt},
     path::{Path, PathBuf},
 };
 
@@ -119,6 +119,13 @@ pub(crate) fn read_small(path: &Path) -> io::Result<String> {
     Ok(text.trim_end_matches(['\n', '\0']).trim().to_owned())
 }
 
+/// A file of any size, but no more than `most` bytes of it.
+pub(crate) fn read_at_most(path: &Path, most: usize) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the host's files")]
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     File::open(path)
@@ -150,11 +157,20 @@ fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
+const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+const SYSFS_MAGIC: u32 = 0x6265_6572;
+
 fn is_made_anew_by_the_kernel(file: &File) -> bool {
-    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
-    const SYSFS_MAGIC: u32 = 0x6265_6572;
-    rustix::fs::fstatfs(file)
-        .is_ok_and(|stat| matches!(stat.f_type as u32, PROC_SUPER_MAGIC | SYSFS_MAGIC))
+    is_procfs(file) || is_of(file, SYSFS_MAGIC)
+}
+
+/// Whether it lies in a real procfs, and not in a recorded machine's folder.
+pub(crate) fn is_procfs(file: impl AsFd) -> bool {
+    is_of(file, PROC_SUPER_MAGIC)
+}
+
+fn is_of(file: impl AsFd, magic: u32) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u32 == magic)
 }
 
 #[cfg(test)]

@@ -20,9 +20,11 @@ pub mod signs;
 pub mod summary;
 
 pub use host::{Host, HotFile, Tree};
+pub use linux::ProcessTable;
 pub use reference::{Chapter, reference_markdown};
 pub use registry::{
-    COLLECTORS, Collector, Entry, Options, OptionsError, Scope, collector_of, describe,
+    COLLECTORS, Collector, Entry, Options, OptionsError, ProcessGroup, Scope, TopCommand,
+    collector_of, describe,
 };
 pub use runner::{Runner, Tick};
 pub use scrape::{CollectError, Scrape};

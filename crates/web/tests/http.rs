@@ -115,6 +115,7 @@ fn snapshot(
         state: State::Unknown,
         summary: vec![(Text::from("cpu_percent"), 12.498_765), (Text::from("made_up_count"), 3.0)],
         samples,
+        top: Vec::new(),
         outcomes: outcomes.into_iter().map(outcome).collect(),
     })
 }

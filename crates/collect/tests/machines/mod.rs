@@ -46,6 +46,7 @@ impl Lanes {
         let mut all = ticks.next().expect("there are two lanes");
         for tick in ticks {
             all.samples.extend(tick.samples);
+            all.top.extend(tick.top);
             all.outcomes.extend(tick.outcomes);
             all.summary.extend(tick.summary);
             all.took += tick.took;

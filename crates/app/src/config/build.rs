@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use farol_collect::{COLLECTORS, Host};
+use farol_collect::{COLLECTORS, Host, TopCommand};
 use farol_model::Text;
 
 use super::{
@@ -226,6 +226,10 @@ impl Values {
             web: self.web(),
             journal: self.journal(),
             collectors: self.collectors(on),
+            process_groups: match self.value("process_groups") {
+                Value::ProcessGroups(groups) => groups.clone(),
+                _ => Vec::new(),
+            },
             probes: Probes { icmp: self.probes("probes.icmp"), tcp: self.probes("probes.tcp") },
             log: self.log(),
         }
@@ -286,6 +290,11 @@ impl Values {
             netclass_ignored_devices: self.pattern("collectors.netclass.ignored_devices"),
             vmstat_fields: self.pattern("collectors.vmstat.fields"),
             netstat_fields: self.pattern("collectors.netstat.fields"),
+            top_command: match self.text("collectors.top.command") {
+                "full" => TopCommand::Full,
+                "none" => TopCommand::None,
+                _ => TopCommand::Program,
+            },
         }
     }
 

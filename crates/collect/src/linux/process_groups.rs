@@ -2,7 +2,7 @@
 //! process-exporter (github.com/ncabatoff/process-exporter), so that its dashboards work.
 //!
 //! A counter of a group is what its processes have used *while they were seen in it*: it starts
-//! from 0 with Farol, takes the whole life of a process that began since, and keeps what those have
+//! from 0 with Farol (and with a reload), takes the whole life of a process that began since, and keeps what those have
 //! used that are gone. So it never goes back while Farol runs. What a process uses between the last
 //! tick and its end is not seen by anybody.
 
@@ -397,7 +397,7 @@ mod tests {
         machine.write("proc/7/cgroup", "0::/init.scope\n");
         assert_eq!(value(&machine.tick(), NUM_PROCS, "web"), Some(0.0));
         machine.write("proc/7/cgroup", "0::/system.slice/nginx.service\n");
-        let found = (0..6).any(|_| value(&machine.tick(), NUM_PROCS, "web") == Some(1.0));
+        let found = (0..12).any(|_| value(&machine.tick(), NUM_PROCS, "web") == Some(1.0));
         assert!(found);
     }
 

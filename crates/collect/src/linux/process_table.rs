@@ -30,7 +30,7 @@ const MOST_PROCESSES: usize = 100_000;
 const MOST_WITH_IO: usize = 5000;
 /// What changes seldom (user, unit, names of users) is looked at anew each so many ticks; of a
 /// process in the one its pid falls on, so that no tick does it for all.
-const TICKS_BETWEEN_REFRESHES: u64 = 6;
+const TICKS_BETWEEN_REFRESHES: u64 = 12;
 
 /// Made empty and shared by the options; collectors of one lane use it one after the other.
 #[derive(Default)]
@@ -89,6 +89,9 @@ pub(super) struct Table {
     processes: Vec<Process>,
     /// Scratch for the merge.
     former: Vec<Process>,
+    /// Whether somebody asks for all processes' disk traffic: then it is read right after `stat`,
+    /// while the processor's caches still hold what the kernel keeps of the process.
+    is_all_io_wanted: bool,
     unreadable: usize,
     left_out: usize,
     users: Users,
@@ -216,6 +219,28 @@ impl Process {
         }
     }
 
+    /// Once in a round.
+    fn read_io(&mut self, folder: &mut Folder, now: Timestamp, round: u64, is_crowded: bool) {
+        if self.io.round == round {
+            return;
+        }
+        self.io.round = round;
+        (self.io.fresh, self.io.rate) = (Io::default(), None);
+        let is_idle = self.fresh_cpu_ticks() == 0;
+        if (is_crowded && is_idle) || (self.io.is_denied && !self.is_due(round)) {
+            return;
+        }
+        match folder.read(self.pid, "io") {
+            Ok(text) => {
+                let Some(io) = files::io(text) else { return };
+                self.io.take(io, now, self.is_seen_from_birth);
+            }
+            Err(Errno::ACCESS | Errno::PERM) => self.io.is_denied = true,
+            // It just ended, or the kernel keeps no such accounts.
+            Err(_) => {}
+        }
+    }
+
     fn is_due(&self, round: u64) -> bool {
         (round + u64::from(self.pid)).is_multiple_of(TICKS_BETWEEN_REFRESHES)
     }
@@ -271,6 +296,7 @@ impl Table {
         self.list(host)?;
         let Some(folder) = &mut self.folder else { return Ok(()) };
         let page_bytes = rustix::param::page_size() as u64;
+        let is_crowded = self.pids.len() > MOST_WITH_IO;
         self.round += 1;
         self.seconds = last.map(|last| now.since(last).as_secs_f64()).filter(|span| *span > 0.0);
         self.unreadable = 0;
@@ -293,6 +319,9 @@ impl Table {
             let known = former.next_if(is_same);
             let mut process = known.unwrap_or_else(|| Process::new(*pid, &stat, self.round));
             process.take(&stat, page_bytes);
+            if self.is_all_io_wanted {
+                process.read_io(folder, now, self.round, is_crowded);
+            }
             self.processes.push(process);
         }
         drop(former);
@@ -334,31 +363,19 @@ impl Table {
 
     /// Makes sure of the disk traffic of the process at `index`, as far as the rules have it read.
     pub(super) fn read_io(&mut self, index: usize) {
-        let is_crowded = self.processes.len() > MOST_WITH_IO;
-        let (Some(process), Some(folder), Some(now)) =
+        let is_crowded = self.pids.len() > MOST_WITH_IO;
+        if let (Some(process), Some(folder), Some(now)) =
             (self.processes.get_mut(index), &mut self.folder, self.now)
-        else {
-            return;
-        };
-        if process.io.round == self.round {
-            return;
+        {
+            process.read_io(folder, now, self.round, is_crowded);
         }
-        let is_due = process.is_due(self.round);
-        let is_idle = process.fresh_cpu_ticks() == 0;
-        let seen = &mut process.io;
-        seen.round = self.round;
-        (seen.fresh, seen.rate) = (Io::default(), None);
-        if (is_crowded && is_idle) || (seen.is_denied && !is_due) {
-            return;
-        }
-        match folder.read(process.pid, "io") {
-            Ok(text) => {
-                let Some(io) = files::io(text) else { return };
-                seen.take(io, now, process.is_seen_from_birth);
-            }
-            Err(Errno::ACCESS | Errno::PERM) => seen.is_denied = true,
-            // It just ended, or the kernel keeps no such accounts.
-            Err(_) => {}
+    }
+
+    /// The same for all processes, now and in the scans to come.
+    pub(super) fn read_all_io(&mut self) {
+        self.is_all_io_wanted = true;
+        for index in 0..self.processes.len() {
+            self.read_io(index);
         }
     }
 
@@ -594,5 +611,99 @@ impl Default for BootTime {
 impl BootTime {
     fn read(&mut self, host: &Host) {
         self.seconds = self.file.read_str(host).ok().and_then(files::boot_time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn machine(processes: &[u32]) -> (tempfile::TempDir, Host) {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::recorded(folder.path());
+        for pid in processes {
+            let path = host.proc.join(pid.to_string());
+            std::fs::create_dir_all(&path).unwrap();
+            let stat = format!("{pid} (p) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1 8192 1 0\n");
+            write(&path.join("stat"), &stat);
+        }
+        (folder, host)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
+    fn write(path: &std::path::Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_795_400_000_000 + 1000 * seconds)
+    }
+
+    fn pids(table: &Table) -> Vec<u32> {
+        table.processes().iter().map(|process| process.pid).collect()
+    }
+
+    #[test]
+    fn one_tick_reads_the_folder_once_and_the_next_one_again() {
+        let (_folder, host) = machine(&[2, 10, 1]);
+        let table = ProcessTable::default();
+        assert_eq!(pids(&table.at(&host, at(0)).unwrap()), [1, 2, 10]);
+        std::fs::remove_dir_all(host.proc.join("2")).unwrap();
+        assert_eq!(pids(&table.at(&host, at(0)).unwrap()), [1, 2, 10], "of the same tick");
+        let later = table.at(&host, at(10)).unwrap();
+        assert_eq!(pids(&later), [1, 10]);
+        assert!(later.former.is_empty() && later.shortcoming().is_none());
+    }
+
+    #[test]
+    fn a_stat_that_cannot_be_understood_is_counted_and_the_others_stand() {
+        let (_folder, host) = machine(&[1, 2, 3]);
+        write(&host.proc.join("2/stat"), "2 (cut) S 1");
+        let table = ProcessTable::default();
+        let table = table.at(&host, at(0)).unwrap();
+        assert_eq!(pids(&table), [1, 3]);
+        let said = table.shortcoming().unwrap();
+        assert!(said.contains("of 1 processes"), "{said}");
+    }
+
+    #[test]
+    fn who_finds_the_table_held_by_one_that_hangs_fails_at_once() {
+        let (_folder, host) = machine(&[1]);
+        let table = ProcessTable::default();
+        let hung = table.0.lock().unwrap();
+        assert!(
+            matches!(table.at(&host, at(0)), Err(CollectError::Failed(reason)) if reason.contains("hangs"))
+        );
+        drop(hung);
+        assert!(table.at(&host, at(0)).is_ok());
+    }
+
+    #[test]
+    fn a_panic_over_the_table_costs_what_it_held_and_nothing_more() {
+        let (_folder, host) = machine(&[1]);
+        let table = Arc::new(ProcessTable::default());
+        let shared = Arc::clone(&table);
+        let panicking = move || {
+            let _table = shared.0.lock().unwrap();
+            panic!("as a collector might");
+        };
+        std::thread::spawn(panicking).join().unwrap_err();
+        assert_eq!(table.at(&host, at(0)).unwrap().round, 1);
+        assert_eq!(table.at(&host, at(10)).unwrap().round, 2, "and it goes on from there");
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_opened_anew_once_it_cannot_be_listed() {
+        let (folder, host) = machine(&[1]);
+        let table = ProcessTable::default();
+        drop(table.at(&host, at(0)).unwrap());
+        std::fs::remove_dir_all(folder.path().join("proc")).unwrap();
+        assert!(matches!(table.at(&host, at(10)), Err(CollectError::Absent(_))));
+        std::fs::create_dir_all(host.proc.join("5")).unwrap();
+        let stat = "5 (p) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1 8192 1 0\n";
+        write(&host.proc.join("5/stat"), stat);
+        assert_eq!(pids(&table.at(&host, at(20)).unwrap()), [5]);
     }
 }

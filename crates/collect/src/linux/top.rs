@@ -52,9 +52,7 @@ impl Collector for Top {
     fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
         let shared = Arc::clone(&self.table);
         let table = &mut *shared.at(host, out.now())?;
-        for index in 0..table.processes().len() {
-            table.read_io(index);
-        }
+        table.read_all_io();
         self.choose(table);
         for index in &self.chosen {
             table.find_about(*index);
@@ -254,6 +252,31 @@ mod tests {
         rows.sort_unstable();
         let expected: Vec<u32> = (1..=9).chain(21..=30).chain(51..=60).collect();
         assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn on_a_crowded_machine_the_traffic_of_the_idle_is_not_read() {
+        let mut machine = Machine::new(&Options::default());
+        for pid in 1..=5001 {
+            machine.process(pid, 1, 0, 1);
+        }
+        for (pid, pages) in [(7, 90), (8, 80)] {
+            machine.process(pid, 1, 5, pages);
+            machine.io(pid, 0, 0);
+        }
+        machine.tick(0);
+        for (ticks, written) in [(6, 0), (7, 81_920)] {
+            machine.process(7, 1, ticks, 90);
+            machine.io(7, 0, written);
+            machine.io(8, 0, written);
+            let rows = machine.tick(10 * ticks);
+            let rate = |pid| {
+                let row = rows.iter().find(|row| row.pid == pid).unwrap();
+                row.written_bytes_per_second
+            };
+            assert_eq!(rate(8), None);
+            assert_eq!(rate(7), (ticks == 7).then_some(8192), "its first reading is the base");
+        }
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn measure(lane: Lane) -> (Vec<f64>, Vec<f64>) {
             state: State::Unknown,
             summary: tick.summary,
             samples: tick.samples,
+            top: tick.top,
             outcomes: tick.outcomes,
         };
         let in_flight = Arc::new(AtomicBool::new(true));

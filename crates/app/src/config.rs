@@ -25,8 +25,8 @@ pub use problem::{Problem, Problems, Source};
 pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
-    Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes, Retention,
-    Target, Web,
+    Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes, ProcessGroup,
+    Retention, Target, Web,
 };
 
 mod build;
@@ -151,8 +151,21 @@ pub fn collect_options(
         netclass_ignored_devices: collectors.netclass_ignored_devices.0.clone(),
         vmstat_fields: collectors.vmstat_fields.0.clone(),
         netstat_fields: collectors.netstat_fields.0.clone(),
+        top_command: collectors.top_command,
+        process_groups: config.process_groups.iter().map(process_group).collect(),
+        processes: Arc::default(),
         own,
         probes,
+    }
+}
+
+fn process_group(group: &ProcessGroup) -> farol_collect::ProcessGroup {
+    let pattern = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.0.clone());
+    farol_collect::ProcessGroup {
+        name: group.name.clone(),
+        process: pattern(&group.process),
+        unit: pattern(&group.unit),
+        user: pattern(&group.user),
     }
 }
 

@@ -357,6 +357,7 @@ mod tests {
             state: State::Unknown,
             summary: Vec::new(),
             samples: Vec::new(),
+            top: Vec::new(),
             outcomes: Vec::new(),
         };
         Event::Sampled { snapshot, in_flight: Arc::default() }

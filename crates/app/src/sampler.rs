@@ -160,6 +160,7 @@ impl Sampling {
             state: State::Unknown,
             summary: tick.summary,
             samples: tick.samples,
+            top: tick.top,
             outcomes: tick.outcomes,
         };
         self.board.update(|figures| {

@@ -24,6 +24,7 @@ mod tests {
         let text = "Tcp: InErrs CurrEstab\nTcp: 1 -2\nTCP: inuse 1 mem 99999999999999999999\n\
                     cpu0 1 2\nctxt\nprocessor\t: 0\ncpu MHz : 1e308\nUdp6InErrors 3 4\n=\nA=\"\\\n\
                     VERSION_ID=1.2.3\nSUPPORT_END=65535-12-31\nsome total=18446744073709551615\n\
+                    7 (a) (b) S 1 2 3\nUid:\t1\t2\nread_bytes: 1\n0::/x.service\nbtime 1\n\
                     MemTotal: 1 kB\nActive(an on): 2 kB\npgpgin 18446744073709551615\n";
         for end in 0..=text.len() {
             let mut bytes = text.as_bytes().to_vec();

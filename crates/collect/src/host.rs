@@ -2,8 +2,8 @@
 
 use std::{
     fs::File,
-    io,
-    os::unix::fs::FileExt,
+    io::{self, Read as _},
+    os::{fd::AsFd, unix::fs::FileExt},
     path::{Path, PathBuf},
 };
 
@@ -144,11 +144,11 @@ pub(crate) fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-pub(crate) fn is_procfs(folder: &Path) -> bool {
-    open(folder)
-        .ok()
-        .and_then(|folder| rustix::fs::fstatfs(folder).ok())
-        .is_some_and(|stat| stat.f_type as u32 == PROC_SUPER_MAGIC)
+/// A file of any size, but no more than `most` bytes of it.
+pub(crate) fn read_at_most(path: &Path, most: usize) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the host's files")]
@@ -183,11 +183,23 @@ fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
 }
 
 const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+const SYSFS_MAGIC: u32 = 0x6265_6572;
 
 fn is_made_anew_by_the_kernel(file: &File) -> bool {
-    const SYSFS_MAGIC: u32 = 0x6265_6572;
-    rustix::fs::fstatfs(file)
-        .is_ok_and(|stat| matches!(stat.f_type as u32, PROC_SUPER_MAGIC | SYSFS_MAGIC))
+    is_in_procfs(file) || is_of(file, SYSFS_MAGIC)
+}
+
+pub(crate) fn is_procfs(folder: &Path) -> bool {
+    open(folder).is_ok_and(is_in_procfs)
+}
+
+/// Whether it lies in a real procfs, and not in a recorded machine's folder.
+pub(crate) fn is_in_procfs(file: impl AsFd) -> bool {
+    is_of(file, PROC_SUPER_MAGIC)
+}
+
+fn is_of(file: impl AsFd, magic: u32) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u32 == magic)
 }
 
 #[cfg(test)]

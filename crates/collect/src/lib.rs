@@ -22,9 +22,11 @@ pub mod summary;
 pub mod view;
 
 pub use host::{Host, HotFile, Tree};
+pub use linux::ProcessTable;
 pub use reference::{Chapter, reference_markdown};
 pub use registry::{
-    COLLECTORS, Collector, Entry, Options, OptionsError, Scope, collector_of, describe,
+    COLLECTORS, Collector, Entry, Options, OptionsError, ProcessGroup, Scope, TopCommand,
+    collector_of, describe,
 };
 pub use runner::{Runner, Tick};
 pub use scrape::{CollectError, Scrape};

@@ -9,7 +9,7 @@ use std::{
 use farol_model::{Description, Lane, Metric};
 use regex::Regex;
 
-use crate::{CollectError, Host, Scrape, linux, own, probe, process, summary};
+use crate::{CollectError, Host, ProcessTable, Scrape, linux, own, probe, process, summary};
 
 pub trait Collector: Send {
     /// Reads the machine and pushes samples. What is pushed before an error is returned counts
@@ -72,6 +72,10 @@ pub struct Options {
     pub netclass_ignored_devices: Regex,
     pub vmstat_fields: Regex,
     pub netstat_fields: Regex,
+    pub top_command: TopCommand,
+    pub process_groups: Vec<ProcessGroup>,
+    /// What the collectors of processes share, so that `/proc` is read once a tick.
+    pub processes: Arc<ProcessTable>,
     /// Farol's own figures, kept by `app`.
     pub own: Arc<own::Board>,
     /// The newest results of the latency probes, kept by `app`'s probe tasks.
@@ -100,10 +104,37 @@ impl Default for Options {
             netclass_ignored_devices: pattern(Options::NOTHING),
             vmstat_fields: pattern(Options::VMSTAT_FIELDS),
             netstat_fields: pattern(Options::NETSTAT_FIELDS),
+            top_command: TopCommand::default(),
+            process_groups: Vec::new(),
+            processes: Arc::default(),
             own: Arc::default(),
             probes: Arc::default(),
         }
     }
+}
+
+/// How much of a process's command line `top` shows. Arguments may hold secrets, and what is shown
+/// is written into the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TopCommand {
+    Full,
+    /// The first argument: which program it is.
+    #[default]
+    Program,
+    None,
+}
+
+/// Processes whose figures are summed up under one name. What is given must all match; a process
+/// belongs to the first group it fits.
+#[derive(Clone, Debug)]
+pub struct ProcessGroup {
+    pub name: String,
+    /// Of the process's name.
+    pub process: Option<Regex>,
+    /// Of its systemd unit.
+    pub unit: Option<Regex>,
+    /// Of its user's name (or number, where there is no name).
+    pub user: Option<Regex>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

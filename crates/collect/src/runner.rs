@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use farol_model::{Collected, Lane, Metric, Outcome, Sample, Text, Timestamp};
+use farol_model::{Collected, Lane, Metric, Outcome, Sample, Text, Timestamp, TopProcess};
 
 use crate::{
     CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape,
@@ -50,6 +50,8 @@ const HOST_VIEW: &str = "farol_host_view";
 #[derive(Debug)]
 pub struct Tick {
     pub samples: Vec<Sample>,
+    /// The largest processes.
+    pub top: Vec<TopProcess>,
     pub outcomes: Vec<Outcome>,
     /// This lane's vital signs by short name.
     pub summary: Vec<(Text, f64)>,
@@ -120,10 +122,11 @@ impl Runner {
         self.run_collectors(at);
 
         let mut samples = Vec::with_capacity(self.health.samples().len() + 512);
+        let mut top = Vec::new();
         let mut outcomes = Vec::with_capacity(self.names.len());
         self.health.begin(at);
         for index in 0..self.names.len() {
-            let outcome = self.gather(index, &mut samples);
+            let outcome = self.gather(index, &mut samples, &mut top);
             push_health(&mut self.health, &outcome);
             if let Some(view) = self.slots.view(index) {
                 push_view(&mut self.health, &outcome.collector, view.is_ok());
@@ -133,7 +136,7 @@ impl Runner {
         self.health.take_samples(&mut samples);
         samples.sort_by(|a, b| a.name.cmp(&b.name));
         let summary = self.summary.extend(lap, &mut samples);
-        Tick { samples, outcomes, summary, took: lap.elapsed() }
+        Tick { samples, top, outcomes, summary, took: lap.elapsed() }
     }
 
     fn run_collectors(&mut self, at: Timestamp) {
@@ -159,7 +162,12 @@ impl Runner {
         }
     }
 
-    fn gather(&mut self, index: usize, samples: &mut Vec<Sample>) -> Outcome {
+    fn gather(
+        &mut self,
+        index: usize,
+        samples: &mut Vec<Sample>,
+        top: &mut Vec<TopProcess>,
+    ) -> Outcome {
         let collector = self.names[index].clone();
         if let Some(Err(missing)) = self.slots.view(index) {
             let result = Collected::Absent(missing.to_string());
@@ -180,6 +188,7 @@ impl Runner {
             return Outcome { collector, took: Duration::ZERO, result: Collected::Failed(reason) };
         };
         running.scrape.take_samples(samples);
+        running.scrape.take_top(top);
         Outcome { collector, took, result }
     }
 }
@@ -325,7 +334,7 @@ impl Running {
             }
         };
         if matches!(result, Collected::Absent(_) | Collected::Failed(_)) {
-            self.scrape.discard_samples();
+            self.scrape.discard();
         }
         self.result = Some((took, result));
     }
@@ -372,7 +381,7 @@ impl Worker {
                     if report_is_closed(&next_job) {
                         // Given up meanwhile: what was read is too old to use.
                         running.result = None;
-                        running.scrape.discard_samples();
+                        running.scrape.discard();
                         slots.put_back(index, running);
                         return;
                     }

@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use farol_model::{Labels, Sample, Text, Timestamp};
+use farol_model::{Labels, Sample, Text, Timestamp, TopProcess};
 
 /// Why a collector yields nothing (or less than it could).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ impl fmt::Display for CollectError {
 pub struct Scrape {
     now: Timestamp,
     samples: Vec<Sample>,
+    top: Vec<TopProcess>,
     problems: Vec<String>,
     label_sets: HashMap<u64, Labels, BuildHasherDefault<AlreadyHashed>>,
     names: HashMap<u64, Text, BuildHasherDefault<AlreadyHashed>>,
@@ -59,6 +60,7 @@ impl Scrape {
         Scrape {
             now: Timestamp::default(),
             samples: Vec::new(),
+            top: Vec::new(),
             problems: Vec::new(),
             label_sets: HashMap::default(),
             names: HashMap::default(),
@@ -69,7 +71,7 @@ impl Scrape {
     /// Makes ready for a tick at `now`.
     pub fn begin(&mut self, now: Timestamp) {
         self.now = now;
-        self.samples.clear();
+        self.discard();
         self.problems.clear();
         self.ticks += 1;
         if self.ticks.is_multiple_of(TICKS_BETWEEN_SWEEPS) {
@@ -100,6 +102,11 @@ impl Scrape {
         self.samples.push(Sample { name, labels, value });
     }
 
+    /// A row of the snapshot that is no series.
+    pub fn push_top(&mut self, process: TopProcess) {
+        self.top.push(process);
+    }
+
     /// Something that could not be read, while the rest could: the outcome becomes *partial*.
     pub fn problem(&mut self, reason: impl Into<String>) {
         self.problems.push(reason.into());
@@ -114,12 +121,18 @@ impl Scrape {
         &self.samples
     }
 
+    pub(crate) fn take_top(&mut self, into: &mut Vec<TopProcess>) {
+        into.append(&mut self.top);
+    }
+
     pub(crate) fn take_samples(&mut self, into: &mut Vec<Sample>) {
         into.append(&mut self.samples);
     }
 
-    pub(crate) fn discard_samples(&mut self) {
+    /// Samples and rows.
+    pub(crate) fn discard(&mut self) {
         self.samples.clear();
+        self.top.clear();
     }
 
     pub(crate) fn take_problems(&mut self) -> Vec<String> {

@@ -1,6 +1,8 @@
 //! The vital signs as people read them: one table for every screen (`farol status`, the page), with
 //! the units people say aloud. It stands beside the summary because both know the signs by name;
-//! screens know none.
+//! screens know none. The largest processes are told here in the same way.
+
+use farol_model::TopProcess;
 
 /// One line or tile of a screen.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +93,69 @@ fn used(figure: Figures<'_>, percent: &str, used: &str, total: &str) -> Option<R
     Some(full(figure(percent)?, detail.unwrap_or_default()))
 }
 
+/// What the largest processes are the largest by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Cpu,
+    Memory,
+    Disk,
+}
+
+impl By {
+    /// In the order people ask for them.
+    pub const ALL: [By; 3] = [By::Cpu, By::Memory, By::Disk];
+
+    pub const fn title(self) -> &'static str {
+        match self {
+            By::Cpu => "CPU",
+            By::Memory => "Memory",
+            By::Disk => "Disk",
+        }
+    }
+
+    /// `25.0 %` of one core, `393 MiB`, `64.0 KiB/s`
+    pub fn value(self, process: &TopProcess) -> Option<String> {
+        let size = self.size(process)?;
+        Some(match self {
+            By::Cpu => format!("{:.1} %", size * 100.0),
+            By::Memory => bytes(size),
+            By::Disk => format!("{}/s", bytes(size)),
+        })
+    }
+
+    fn size(self, process: &TopProcess) -> Option<f64> {
+        match self {
+            By::Cpu => process.cpu_ratio,
+            By::Memory => Some(process.resident_bytes as f64),
+            By::Disk => process.disk_bytes_per_second().map(|bytes| bytes as f64),
+        }
+    }
+}
+
+/// The largest first; those of size 0 are none.
+pub fn largest(top: &[TopProcess], by: By, most: usize) -> Vec<&TopProcess> {
+    let sized = top.iter().filter_map(|process| Some((by.size(process)?, process)));
+    let mut sized: Vec<_> = sized.filter(|(size, _)| *size > 0.0).collect();
+    sized.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    sized.into_iter().take(most).map(|(_, process)| process).collect()
+}
+
+/// `mysqld (812), mysql, mysql.service, container 4c0f0b7d4f9a`
+pub fn process_in_words(process: &TopProcess) -> String {
+    // As the engines' own tools show an id.
+    const SHOWN: usize = 12;
+    let mut words = format!("{} ({})", process.name, process.pid);
+    for word in [&process.user, &process.unit].into_iter().flatten() {
+        words.push_str(", ");
+        words.push_str(word);
+    }
+    if let Some(container) = &process.container {
+        words.push_str(", container ");
+        words.extend(container.chars().take(SHOWN));
+    }
+    words
+}
+
 /// `1.2 GiB`, `964 KiB`
 pub fn bytes(bytes: f64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -128,7 +193,44 @@ pub fn span(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use farol_model::Text;
+
     use super::*;
+
+    #[test]
+    fn the_largest_processes_are_told_by_what_they_are_large_in() {
+        let process = |pid, cpu_ratio, resident_bytes, disk| TopProcess {
+            pid,
+            name: Text::from_static("db"),
+            cpu_ratio,
+            resident_bytes,
+            written_bytes_per_second: disk,
+            ..TopProcess::default()
+        };
+        let top = [
+            process(1, None, 3 << 20, Some(65_536)),
+            process(2, Some(0.25), 1 << 20, None),
+            process(3, Some(1.5), 2 << 20, Some(0)),
+        ];
+        let told = |by: By| {
+            let told = largest(&top, by, 2).into_iter();
+            told.map(|process| (process.pid, by.value(process).unwrap())).collect::<Vec<_>>()
+        };
+        assert_eq!(told(By::Cpu), [(3, "150.0 %".into()), (2, "25.0 %".into())]);
+        assert_eq!(told(By::Memory), [(1, "3.0 MiB".into()), (3, "2.0 MiB".into())]);
+        assert_eq!(told(By::Disk), [(1, "64.0 KiB/s".into())]);
+    }
+
+    #[test]
+    fn a_process_is_named_with_whom_it_belongs_to() {
+        let mut process = TopProcess { pid: 8, name: "db".into(), ..TopProcess::default() };
+        assert_eq!(process_in_words(&process), "db (8)");
+        process.user = Some("mysql".into());
+        process.unit = Some("db.service".into());
+        process.container = Some("4c0f0b7d4f9a1e2d".into());
+        let expected = "db (8), mysql, db.service, container 4c0f0b7d4f9a";
+        assert_eq!(process_in_words(&process), expected);
+    }
 
     #[test]
     fn a_sign_whose_figure_is_absent_is_left_out_and_never_zero() {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use farol_collect::{COLLECTORS, Entry, Host, Options, Runner, Tick, describe};
-use farol_model::{Collected, Labels, Lane, Outcome, Sample, Timestamp};
+use farol_model::{Collected, Labels, Lane, Outcome, Sample, Timestamp, TopProcess};
 use farol_wire::exposition::{Format, encode};
 use machines::{Lanes, NOW, machines};
 
@@ -88,7 +88,7 @@ fn check_labels(machine: &str, sample: &Sample) {
     }
 }
 
-/// The exposition text, with how each collector ended in front.
+/// The exposition text, with how each collector ended and the largest processes in front.
 fn render(tick: &Tick, folder: &Path) -> String {
     let mut text = String::new();
     for outcome in &tick.outcomes {
@@ -99,6 +99,9 @@ fn render(tick: &Tick, folder: &Path) -> String {
             text += &format!("#   {}\n", reason.replace(place.as_ref(), ""));
         }
     }
+    for process in &tick.top {
+        text += &format!("# top: {}\n", row(process));
+    }
     let mut samples = tick.samples.clone();
     samples.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.labels.cmp(&b.labels)));
     let mut exposition = Vec::new();
@@ -108,6 +111,20 @@ fn render(tick: &Tick, folder: &Path) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What is known of the process; what is not leaves its place empty.
+fn row(process: &TopProcess) -> String {
+    let texts = [&process.user, &process.unit, &process.container, &process.command];
+    let texts = texts.map(|text| text.as_deref().unwrap_or_default());
+    let figures = [
+        process.cpu_ratio.map(|ratio| ratio.to_string()),
+        Some(process.resident_bytes.to_string()),
+        process.read_bytes_per_second.map(|bytes| bytes.to_string()),
+        process.written_bytes_per_second.map(|bytes| bytes.to_string()),
+    ];
+    let figures = figures.map(Option::unwrap_or_default);
+    format!("{} {:?} {texts:?} {figures:?}", process.pid, process.name)
 }
 
 fn masked(line: &str) -> String {

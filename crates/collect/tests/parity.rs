@@ -23,7 +23,7 @@ use machines::{Lanes, NOW, machines};
 const NODE_EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
 
 /// Ours that node_exporter knows by the same name.
-const SHARED: [&str; 19] = [
+const SHARED: [&str; 20] = [
     "cpu",
     "cpufreq",
     "diskstats",
@@ -37,6 +37,7 @@ const SHARED: [&str; 19] = [
     "netstat",
     "os",
     "pressure",
+    "processes",
     "sockstat",
     "stat",
     "thermal_zone",

@@ -106,6 +106,7 @@ fn snapshot(names: &[(Text, Labels)], second: i64) -> Record {
         state: State::Unknown,
         summary: vec![(Text::from_static("cpu_percent"), 12.345_678); 20],
         samples: names.iter().enumerate().map(sample).collect(),
+        top: Vec::new(),
         outcomes: Vec::new(),
     }))
 }

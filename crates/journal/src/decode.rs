@@ -13,10 +13,14 @@ use std::{
 
 use farol_model::{
     Collected, Event, Labels, Lane, Outcome, Record, Sample, Snapshot, State, Text, Timestamp,
+    TopProcess,
 };
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::{encode::is_plain_name, tail, time};
+use crate::{
+    encode::{MOST_TOP, is_plain_name},
+    tail, time,
+};
 
 /// Bounds on what is kept only to share it; beyond them it is dropped and collected anew.
 const MOST_TEXTS: usize = 1 << 16;
@@ -133,6 +137,7 @@ impl Decoder {
             state,
             summary: parts.summary,
             samples,
+            top: parts.top,
             outcomes: parts.outcomes,
         };
         Ok(Decoded { seq, record: Record::Snapshot(Arc::new(snapshot)), complete })
@@ -349,6 +354,7 @@ struct Parts {
     samples: Option<Vec<(usize, f64)>>,
     gone: Vec<usize>,
     outcomes: Vec<Outcome>,
+    top: Vec<TopProcess>,
     event: Option<Text>,
     message: Text,
     fields: Vec<(Text, Text)>,
@@ -403,6 +409,7 @@ impl Decoder {
                 parts.gone = map.next_value_seed(GoneFamilies { decoder: self, lane })?;
             }
             "errors" => parts.outcomes = map.next_value_seed(Outcomes(self))?,
+            "top" => parts.top = map.next_value_seed(Top(self))?,
             "event" => parts.event = Some(map.next_value_seed(Interned(self))?),
             "message" => parts.message = Text::from(map.next_value::<String>()?),
             "fields" => parts.fields = map.next_value_seed(Fields(self))?,
@@ -600,6 +607,68 @@ object_seed!(Ended, Collected, self, map, {
         "partial" => Ok(Collected::Partial(reasons)),
         other => Err(de::Error::custom(format_args!("{other:?} is not an outcome"))),
     }
+});
+
+/// `[{"pid":7,"name":"mysqld","resident_bytes":4096}]`
+struct Top<'a>(&'a mut Decoder);
+
+impl<'de> DeserializeSeed<'de> for Top<'_> {
+    type Value = Vec<TopProcess>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Top<'_> {
+    type Value = Vec<TopProcess>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of processes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut top = Vec::new();
+        while let Some(process) = list.next_element_seed(Process(self.0))? {
+            if top.len() == MOST_TOP {
+                return Err(de::Error::custom(format_args!("top has more than {MOST_TOP} rows")));
+            }
+            top.push(process);
+        }
+        Ok(top)
+    }
+}
+
+/// One row. Unknown keys belong to a later version.
+struct Process<'a>(&'a mut Decoder);
+
+object_seed!(Process<'_>, TopProcess, self, map, {
+    let (mut pid, mut name, mut resident_bytes) = (None, None, None);
+    let mut process = TopProcess::default();
+    while let Some(key) = map.next_key_seed(Name)? {
+        match &*key {
+            "pid" => pid = Some(map.next_value()?),
+            "name" => name = Some(map.next_value_seed(Interned(self.0))?),
+            "user" => process.user = Some(map.next_value_seed(Interned(self.0))?),
+            "unit" => process.unit = Some(map.next_value_seed(Interned(self.0))?),
+            "container" => process.container = Some(map.next_value_seed(Interned(self.0))?),
+            "command" => process.command = Some(map.next_value_seed(Interned(self.0))?),
+            "cpu_ratio" => process.cpu_ratio = Some(map.next_value_seed(Number)?),
+            "resident_bytes" => resident_bytes = Some(map.next_value()?),
+            "read_bytes_per_second" => process.read_bytes_per_second = Some(map.next_value()?),
+            "written_bytes_per_second" => {
+                process.written_bytes_per_second = Some(map.next_value()?);
+            }
+            _ => {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+    }
+    process.pid = pid.ok_or_else(|| de::Error::missing_field("pid"))?;
+    process.name = name.ok_or_else(|| de::Error::missing_field("name"))?;
+    process.resident_bytes =
+        resident_bytes.ok_or_else(|| de::Error::missing_field("resident_bytes"))?;
+    Ok(process)
 });
 
 /// `{"node_load1":0.5,"node_cpu_seconds_total":{"cpu=\"0\"":1}}`

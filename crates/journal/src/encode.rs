@@ -6,12 +6,17 @@
 
 use std::{collections::HashMap, ops::Range, time::Duration};
 
-use farol_model::{Event, Labels, Lane, Outcome, Record, Sample, Snapshot, Text, Timestamp};
+use farol_model::{
+    Event, Labels, Lane, Outcome, Record, Sample, Snapshot, Text, Timestamp, TopProcess,
+};
 
 use crate::{tail, time};
 
 /// A lane writes a full line this often, by the time of its snapshots.
 const FULL_EVERY: Duration = Duration::from_secs(60);
+
+/// Rows of `top` in a line; a reader refuses more.
+pub(crate) const MOST_TOP: usize = 100;
 
 /// A record as one line that needs no other: a snapshot as a full line.
 pub fn full_line(record: &Record, seq: u64) -> Vec<u8> {
@@ -136,6 +141,7 @@ impl Encoder {
         });
         write_samples(line, all);
         write_errors(line, &snapshot.outcomes);
+        write_top(line, &snapshot.top);
     }
 
     fn sparse(&mut self, snapshot: &Snapshot, base_seq: u64) {
@@ -161,6 +167,7 @@ impl Encoder {
         }
         line.push(b'}');
         write_errors(line, &snapshot.outcomes);
+        write_top(line, &snapshot.top);
     }
 }
 
@@ -356,6 +363,53 @@ fn write_errors(line: &mut Vec<u8>, outcomes: &[Outcome]) {
         line.extend_from_slice(b"]}");
     }
     line.push(b'}');
+}
+
+/// `,"top":[{"pid":7,"name":"mysqld","resident_bytes":4096}]`: what is not known is left out, and
+/// so is the whole list where there is no row.
+fn write_top(line: &mut Vec<u8>, top: &[TopProcess]) {
+    if top.is_empty() {
+        return;
+    }
+    line.extend_from_slice(b",\"top\":[");
+    let mut comma = Comma::default();
+    for process in top.iter().take(MOST_TOP) {
+        comma.put(line);
+        write_process(line, process);
+    }
+    line.push(b']');
+}
+
+fn write_process(line: &mut Vec<u8>, process: &TopProcess) {
+    whole_field(line, "{\"pid\":", process.pid.into());
+    text_field(line, ",\"name\":", &process.name);
+    for (name, text) in [
+        (",\"user\":", &process.user),
+        (",\"unit\":", &process.unit),
+        (",\"container\":", &process.container),
+        (",\"command\":", &process.command),
+    ] {
+        if let Some(text) = text {
+            text_field(line, name, text);
+        }
+    }
+    if let Some(ratio) = process.cpu_ratio {
+        line.extend_from_slice(b",\"cpu_ratio\":");
+        write_number(line, ratio);
+    }
+    whole_field(line, ",\"resident_bytes\":", process.resident_bytes);
+    if let Some(bytes) = process.read_bytes_per_second {
+        whole_field(line, ",\"read_bytes_per_second\":", bytes);
+    }
+    if let Some(bytes) = process.written_bytes_per_second {
+        whole_field(line, ",\"written_bytes_per_second\":", bytes);
+    }
+    line.push(b'}');
+}
+
+fn whole_field(line: &mut Vec<u8>, name: &str, number: u64) {
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 fn text_field(line: &mut Vec<u8>, name: &str, text: &str) {

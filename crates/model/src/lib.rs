@@ -9,6 +9,7 @@ mod record;
 mod snapshot;
 mod text;
 mod time;
+mod top;
 
 pub use describe::{Description, Kind, Metric};
 pub use labels::Labels;
@@ -16,3 +17,4 @@ pub use record::{Event, Position, Record, Stream};
 pub use snapshot::{Collected, Current, Lane, Outcome, Sample, Snapshot, State, Verdict, Writer};
 pub use text::Text;
 pub use time::Timestamp;
+pub use top::TopProcess;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Labels, Text, Timestamp};
+use crate::{Labels, Text, Timestamp, TopProcess};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -126,6 +126,8 @@ pub struct Snapshot {
     pub summary: Vec<(Text, f64)>,
     /// Sorted by name; the samples of one family stand together.
     pub samples: Vec<Sample>,
+    /// The largest processes, in the lane whose collector looks for them.
+    pub top: Vec<TopProcess>,
     /// All of them in a fresh snapshot; only those not `Complete` in one read from a journal.
     pub outcomes: Vec<Outcome>,
 }
@@ -189,6 +191,7 @@ mod tests {
             state: State::Unknown,
             summary: Vec::new(),
             samples: Vec::new(),
+            top: Vec::new(),
             outcomes: Vec::new(),
         })
     }

@@ -133,6 +133,7 @@ fn current_at(samples: &[Sample], round: usize) -> Current {
             samples: kept
                 .map(|(_, sample)| Sample { value: sample.value + shift, ..sample.clone() })
                 .collect(),
+            top: Vec::new(),
             outcomes: Vec::new(),
         }))
     };

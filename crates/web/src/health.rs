@@ -15,7 +15,9 @@ use axum::{
     response::IntoResponse,
 };
 use farol_collect::summary;
-use farol_model::{Collected, Current, Lane, Outcome, Snapshot, State as Judged, Text, Timestamp};
+use farol_model::{
+    Collected, Current, Lane, Outcome, Snapshot, State as Judged, Text, Timestamp, TopProcess,
+};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{Site, answer::Shared, guard::Refusal};
@@ -34,9 +36,32 @@ pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response<Body> 
     response
 }
 
-/// The same object for whoever asks by another way than HTTP.
+/// The same object for whoever asks by another way than HTTP, and with the largest processes: what
+/// runs here, and as whom, is not for everyone who may ask how the machine is.
 pub fn report(site: &Site) -> serde_json::Result<serde_json::Value> {
-    serde_json::to_value(Health::now(site))
+    let health = Health::now(site);
+    let mut report = serde_json::to_value(&health)?;
+    report["top"] = health.top.iter().map(process_row).collect();
+    Ok(report)
+}
+
+/// With the keys of the journal's row; what is not known is left out.
+fn process_row(process: &TopProcess) -> serde_json::Value {
+    let text = |text: &Option<Text>| text.as_ref().map(|text| serde_json::Value::from(&**text));
+    let members = [
+        ("pid", Some(process.pid.into())),
+        ("name", Some(process.name.as_str().into())),
+        ("user", text(&process.user)),
+        ("unit", text(&process.unit)),
+        ("container", text(&process.container)),
+        ("command", text(&process.command)),
+        ("cpu_ratio", process.cpu_ratio.map(Into::into)),
+        ("resident_bytes", Some(process.resident_bytes.into())),
+        ("read_bytes_per_second", process.read_bytes_per_second.map(Into::into)),
+        ("written_bytes_per_second", process.written_bytes_per_second.map(Into::into)),
+    ];
+    let known = members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    serde_json::Value::Object(known.collect())
 }
 
 /// The object's members, in their order.
@@ -59,6 +84,9 @@ pub(crate) struct Health {
     pub(crate) process: Option<Process>,
     pub(crate) lanes: Lanes,
     pub(crate) collectors: Vec<Collector>,
+    /// Not part of the object: see [`report`].
+    #[serde(skip)]
+    pub(crate) top: Vec<TopProcess>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -134,6 +162,7 @@ impl Health {
             process: process(now),
             lanes: lanes(&current, now),
             collectors: collectors(&current, now),
+            top: current.fresh(now).flat_map(|snapshot| snapshot.top.iter().cloned()).collect(),
         }
     }
 }

@@ -14,7 +14,8 @@ use axum::{
         header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue},
     },
 };
-use farol_collect::signs;
+use farol_collect::signs::{self, By};
+use farol_model::TopProcess;
 
 use crate::{
     answer::Shared,
@@ -69,6 +70,7 @@ fn push_main(html: &mut String, health: &Health) {
     push(html, "<main id=\"now\">\n");
     push_verdict(html, health);
     push_signs(html, health);
+    push_processes(html, &health.top);
     push_collectors(html, &health.collectors);
     push(html, "</main>\n");
 }
@@ -129,6 +131,37 @@ fn push_signs(html: &mut String, health: &Health) {
         push(html, "</div>\n");
     }
     push(html, "</dl>\n</section>\n");
+}
+
+/// The largest of each kind in one table. Their commands are left out: a page is looked at by many.
+fn push_processes(html: &mut String, top: &[TopProcess]) {
+    const OF_EACH: usize = 5;
+    let mut shown: Vec<&TopProcess> = Vec::new();
+    for by in By::ALL {
+        for process in signs::largest(top, by, OF_EACH) {
+            if shown.iter().all(|held| held.pid != process.pid) {
+                shown.push(process);
+            }
+        }
+    }
+    if shown.is_empty() {
+        return;
+    }
+    push(html, "<section>\n<h2>Largest processes</h2>\n<table>\n<tr>");
+    for by in By::ALL {
+        push_all(html, &["<th scope=\"col\">", by.title(), "</th>"]);
+    }
+    push(html, "<th scope=\"col\">Process</th></tr>\n");
+    for process in shown {
+        push(html, "<tr>");
+        for by in By::ALL {
+            let value = by.value(process).unwrap_or_default();
+            // A rate is not to break between its number and its unit.
+            push_all(html, &["<td>", &escape(&value).replace(' ', "&nbsp;"), "</td>"]);
+        }
+        push_all(html, &["<td>", &escape(&signs::process_in_words(process)), "</td></tr>\n"]);
+    }
+    push(html, "</table>\n</section>\n");
 }
 
 fn push_collectors(html: &mut String, collectors: &[Collector]) {

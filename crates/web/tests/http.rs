@@ -13,8 +13,8 @@ use std::{
 };
 
 use farol_model::{
-    Collected, Current, Labels, Lane, Outcome, Sample, Snapshot, State, Text, Timestamp, Verdict,
-    Writer,
+    Collected, Current, Labels, Lane, Outcome, Sample, Snapshot, State, Text, Timestamp,
+    TopProcess, Verdict, Writer,
 };
 use farol_web::{About, Command, Settings, Site, serve};
 use farol_wire::exposition::{FamilyKind, Format, Limits, parse};
@@ -115,6 +115,7 @@ fn snapshot(
         state: State::Unknown,
         summary: vec![(Text::from("cpu_percent"), 12.498_765), (Text::from("made_up_count"), 3.0)],
         samples,
+        top: Vec::new(),
         outcomes: outcomes.into_iter().map(outcome).collect(),
     })
 }
@@ -422,6 +423,45 @@ async fn the_page_shows_the_verdict_the_signs_and_what_is_missing() {
     let page = server.get("/").await;
     assert!(page.text().contains("Not current: the newest data is 600 s old"));
     assert!(page.text().contains("No current values."));
+}
+
+#[tokio::test]
+async fn the_page_shows_the_largest_processes_without_their_commands_and_health_shows_none() {
+    let server = start(Settings::default()).await;
+    assert!(!server.get("/").await.text().contains("Largest processes"));
+    let mut busy = machine();
+    let mut slow = Snapshot::clone(busy.lanes[Lane::Slow.index()].as_ref().unwrap());
+    let process = |pid, name: &str, cpu_ratio| TopProcess {
+        pid,
+        name: name.into(),
+        user: Some("ana".into()),
+        unit: Some("burn.service".into()),
+        command: Some("/usr/bin/burn --password=hunter2".into()),
+        cpu_ratio,
+        resident_bytes: 3 << 20,
+        ..TopProcess::default()
+    };
+    slow.top = vec![process(7, "burn", Some(0.987)), process(8, "<script>x", None)];
+    busy.lanes[Lane::Slow.index()] = Some(Arc::new(slow));
+    server.publish.send_replace(Arc::new(busy));
+
+    let answer = server.get("/").await;
+    let page = answer.text();
+    for part in [
+        "<h2>Largest processes</h2>",
+        "<td>98.7&nbsp;%</td><td>3.0&nbsp;MiB</td><td></td><td>burn (7), ana, burn.service</td>",
+        "<td></td><td>3.0&nbsp;MiB</td><td></td><td>&lt;script&gt;x (8), ana, burn.service</td>",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    for path in ["/", "/health", "/metrics"] {
+        let answer = server.get(path).await;
+        let text = answer.text();
+        assert!(!text.contains("hunter2"), "{path}");
+        assert_eq!(text.contains("burn"), path == "/", "{path}");
+    }
+    server.advance(Duration::from_secs(600));
+    assert!(!server.get("/").await.text().contains("Largest processes"), "no old rows");
 }
 
 #[tokio::test]

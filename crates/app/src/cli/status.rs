@@ -4,7 +4,8 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use farol_collect::signs;
+use farol_collect::signs::{self, By};
+use farol_model::{Text, TopProcess};
 use serde_json::Value;
 
 use super::{Out, running};
@@ -14,7 +15,7 @@ pub(super) fn configure(command: Command) -> Command {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     running::configure(command)
-        .arg(flag("long", "Also collectors that are absent or failed, with their reasons"))
+        .arg(flag("long", "Also more of the largest processes, and collectors that are absent or failed, with their reasons"))
         .arg(flag("json", "The same as JSON, as /health gives it"))
         .arg(flag("watch", "Show it anew every two seconds"))
 }
@@ -71,10 +72,45 @@ fn render(health: &Value, long: bool) -> String {
         screen.push_str(line.trim_end());
         screen.push('\n');
     }
+    screen.push_str(&render_processes(health, if long { 10 } else { 3 }));
     if long {
         screen.push_str(&render_collectors(health));
     }
     screen
+}
+
+/// The largest of each kind, as further signs.
+fn render_processes(health: &Value, most: usize) -> String {
+    let rows = health["top"].as_array().into_iter().flatten();
+    let top: Vec<TopProcess> = rows.filter_map(process).collect();
+    let mut text = String::new();
+    for by in By::ALL {
+        let mut title = format!("Most {}", by.title());
+        for process in signs::largest(&top, by, most) {
+            let value = by.value(process).unwrap_or_default();
+            let words = signs::process_in_words(process);
+            text.push_str(&format!("  {title:<14}{value:<14}{words}\n"));
+            title.clear();
+        }
+    }
+    text
+}
+
+/// As far as it is shown. A row without its number is none.
+fn process(row: &Value) -> Option<TopProcess> {
+    let text = |key: &str| row[key].as_str().map(Text::from);
+    Some(TopProcess {
+        pid: u32::try_from(row["pid"].as_u64()?).ok()?,
+        name: text("name")?,
+        user: text("user"),
+        unit: text("unit"),
+        container: text("container"),
+        command: None,
+        cpu_ratio: row["cpu_ratio"].as_f64(),
+        resident_bytes: row["resident_bytes"].as_u64()?,
+        read_bytes_per_second: row["read_bytes_per_second"].as_u64(),
+        written_bytes_per_second: row["written_bytes_per_second"].as_u64(),
+    })
 }
 
 fn render_collectors(health: &Value) -> String {
@@ -101,6 +137,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_largest_processes_follow_the_signs() {
+        let top = json!([
+            { "pid": 7, "name": "burn", "user": "ana", "unit": "burn.service", "cpu_ratio": 0.987,
+                "resident_bytes": 1024, "read_bytes_per_second": 0, "written_bytes_per_second": 0 },
+            { "pid": 8, "name": "cache", "resident_bytes": 1_073_741_824_u64 },
+            { "name": "of a later version" },
+        ]);
+        let health = json!({ "host": "vm", "state": "UNKNOWN", "status": "ok", "top": top });
+        assert_eq!(
+            render(&health, false),
+            "vm  UNKNOWN\n\
+             \x20 Most CPU      98.7 %        burn (7), ana, burn.service\n\
+             \x20 Most Memory   1.0 GiB       cache (8)\n\
+             \x20               1.0 KiB       burn (7), ana, burn.service\n"
+        );
+    }
 
     #[test]
     fn absent_vital_signs_leave_no_line_and_no_zero() {

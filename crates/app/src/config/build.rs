@@ -8,7 +8,7 @@ use std::{
 };
 
 use farol_collect::{
-    COLLECTORS, Host,
+    COLLECTORS, Host, TopCommand,
     view::{Found, Given},
 };
 use farol_model::Text;
@@ -242,6 +242,10 @@ impl Values {
             web: self.web(),
             journal: self.journal(),
             collectors: self.collectors(on),
+            process_groups: match self.value("process_groups") {
+                Value::ProcessGroups(groups) => groups.clone(),
+                _ => Vec::new(),
+            },
             probes: Probes { icmp: self.probes("probes.icmp"), tcp: self.probes("probes.tcp") },
             log: self.log(),
         }
@@ -302,6 +306,11 @@ impl Values {
             netclass_ignored_devices: self.pattern("collectors.netclass.ignored_devices"),
             vmstat_fields: self.pattern("collectors.vmstat.fields"),
             netstat_fields: self.pattern("collectors.netstat.fields"),
+            top_command: match self.text("collectors.top.command") {
+                "full" => TopCommand::Full,
+                "none" => TopCommand::None,
+                _ => TopCommand::Program,
+            },
         }
     }
 

@@ -134,7 +134,8 @@ fn kind(kind: Kind) -> String {
         | Kind::Hosts
         | Kind::Collectors
         | Kind::IcmpProbes
-        | Kind::TcpProbes => word.to_owned(),
+        | Kind::TcpProbes
+        | Kind::ProcessGroups => word.to_owned(),
     }
 }
 

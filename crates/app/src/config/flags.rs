@@ -159,6 +159,7 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::Collectors => "COLLECTOR",
         Kind::IcmpProbes => "HOST",
         Kind::TcpProbes => "HOST:PORT",
+        Kind::ProcessGroups => "NAME",
     }
 }
 

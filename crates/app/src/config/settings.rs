@@ -51,6 +51,7 @@ pub enum Kind {
     Collectors,
     IcmpProbes,
     TcpProbes,
+    ProcessGroups,
 }
 
 /// What a text must look like.
@@ -82,13 +83,19 @@ impl Kind {
             Kind::Hosts => "list of host names",
             Kind::Collectors => "list of collectors",
             Kind::IcmpProbes | Kind::TcpProbes => "list of probes",
+            Kind::ProcessGroups => "list of process groups",
         }
     }
 
     pub const fn is_list(self) -> bool {
         matches!(
             self,
-            Kind::Addresses | Kind::Hosts | Kind::Collectors | Kind::IcmpProbes | Kind::TcpProbes
+            Kind::Addresses
+                | Kind::Hosts
+                | Kind::Collectors
+                | Kind::IcmpProbes
+                | Kind::TcpProbes
+                | Kind::ProcessGroups
         )
     }
 }
@@ -179,6 +186,7 @@ pub const SETTINGS: &[Setting] = &[
         .unset("the group Farol runs as", "adm"),
     Setting::new("host_name", Kind::Text(TextRule::Label), "", "The name of the machine in journal lines and labels.")
         .unset("the machine's own name; in a container that of the host where it can be seen", "web-1"),
+    Setting::new("process_groups", Kind::ProcessGroups, "none", "Groups of processes whose figures are summed up under one `name`, by patterns for `process` (its name), `unit` and `user`; all that are given must match, and the first group counts. A name alone is the processes of that name."),
 
     Setting::new("path.procfs", Kind::Path, "", "Where the machine's procfs is mounted.")
         .unset("found by itself: `/proc`, in a container wherever the host's is mounted", "/proc"),
@@ -235,6 +243,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("collectors.vmstat.fields", Kind::Pattern, Options::VMSTAT_FIELDS, "Fields of `/proc/vmstat` that are kept."),
     Setting::new("collectors.netstat.fields", Kind::Pattern, Options::NETSTAT_FIELDS, "Fields of `/proc/net/netstat` and `snmp` that are kept."),
 
+    Setting::new("collectors.top.command", Kind::Choice(&["program", "full", "none"]), "program", "What `top` writes into the journal of a process's command line: the program alone, all of it (arguments may hold secrets), or nothing."),
+
     Setting::new("probes.interval", duration(500, HOUR), "10s", "How often each probe is sent."),
     Setting::new("probes.timeout", duration(10, 60), "2s", "How long an answer may take; lowered to the probe's interval where that is shorter."),
     Setting::new("probes.icmp", Kind::IcmpProbes, "gateway", "Hosts to ping; `gateway` is the default gateway, an empty list turns pings off."),
@@ -249,6 +259,9 @@ pub const SETTINGS: &[Setting] = &[
 
 /// The fields of a probe that is more than its target.
 pub(super) const PROBE_FIELDS: &[&str] = &["target", "interval", "timeout"];
+
+/// The fields of a group of processes that is more than its name.
+pub(super) const GROUP_FIELDS: &[&str] = &["name", "process", "unit", "user"];
 
 #[cfg(test)]
 mod tests {

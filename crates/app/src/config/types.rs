@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use farol_collect::{COLLECTORS, Entry, Host};
+use farol_collect::{COLLECTORS, Entry, Host, TopCommand};
 use farol_model::{Stream, Text};
 use regex::Regex;
 
@@ -31,6 +31,7 @@ pub struct Config {
     pub web: Web,
     pub journal: Journal,
     pub collectors: Collectors,
+    pub process_groups: Vec<ProcessGroup>,
     pub probes: Probes,
     pub log: Log,
 }
@@ -96,6 +97,7 @@ pub struct Collectors {
     pub netclass_ignored_devices: Pattern,
     pub vmstat_fields: Pattern,
     pub netstat_fields: Pattern,
+    pub top_command: TopCommand,
 }
 
 impl Collectors {
@@ -117,6 +119,15 @@ impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
         self.0.as_str() == other.0.as_str()
     }
+}
+
+/// At least one of the patterns is given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProcessGroup {
+    pub name: String,
+    pub process: Option<Pattern>,
+    pub unit: Option<Pattern>,
+    pub user: Option<Pattern>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,10 +16,10 @@ use super::{
     problem::{Problem, Source},
     quoted,
     secret::{Expanded, Expander},
-    settings::{Kind, PROBE_FIELDS, Setting, TextRule},
-    types::{Pattern, Target},
+    settings::{GROUP_FIELDS, Kind, PROBE_FIELDS, Setting, TextRule},
+    types::{Pattern, ProcessGroup, Target},
     units::{self, Wrong},
-    yaml::{Content, Node},
+    yaml::{Content, Key, Node},
 };
 
 /// A value of any kind; which one is decided by the setting's row.
@@ -37,6 +37,7 @@ pub(super) enum Value {
     Texts(Vec<String>),
     Collectors(Vec<&'static str>),
     Probes(Vec<Draft>),
+    ProcessGroups(Vec<ProcessGroup>),
 }
 
 /// A probe that may leave its times to `probes.interval` and `probes.timeout`.
@@ -80,6 +81,8 @@ pub(super) fn node_of(setting: &Setting, text: &str) -> Node {
 
 /// Far more than anyone lists by hand.
 const MOST_ITEMS: usize = 1000;
+/// Each is a family of series, and each process is matched against all.
+const MOST_GROUPS: usize = 100;
 
 struct Reading<'a> {
     setting: &'static Setting,
@@ -138,6 +141,7 @@ impl Reading<'_> {
             }
             Kind::IcmpProbes => self.probes(node, units::icmp_target),
             Kind::TcpProbes => self.probes(node, units::tcp_target),
+            Kind::ProcessGroups => self.items(node, MOST_GROUPS, Self::group, Value::ProcessGroups),
         }
     }
 
@@ -167,7 +171,7 @@ impl Reading<'_> {
             let identity = show(&value);
             Some((value, shown, identity))
         };
-        self.items(node, read, wrap)
+        self.items(node, MOST_ITEMS, read, wrap)
     }
 
     fn probes(
@@ -175,13 +179,15 @@ impl Reading<'_> {
         node: &Node,
         read: impl Fn(&str) -> Result<Target, Wrong>,
     ) -> Option<Parsed> {
-        self.items(node, |reading, item| reading.probe(item, &read), Value::Probes)
+        let read = |reading: &mut Self, item: &Node| reading.probe(item, &read);
+        self.items(node, MOST_ITEMS, read, Value::Probes)
     }
 
     /// `read` yields the value, how it is shown, and what no other item may equal.
     fn items<T>(
         &mut self,
         node: &Node,
+        most: usize,
         mut read: impl FnMut(&mut Self, &Node) -> Option<(T, String, String)>,
         wrap: impl Fn(Vec<T>) -> Value,
     ) -> Option<Parsed> {
@@ -191,8 +197,8 @@ impl Reading<'_> {
                 std::slice::from_ref(node)
             }
         };
-        if items.len() > MOST_ITEMS {
-            let why = format!("has more than {MOST_ITEMS} items");
+        if items.len() > most {
+            let why = format!("has more than {most} items");
             self.complain(node, self.setting.key, why);
             return None;
         }
@@ -233,16 +239,7 @@ impl Reading<'_> {
                 "target" => target = self.scalar(value, &name, read, units::show_target),
                 "interval" => interval = self.time(value, &name, "probes.interval"),
                 "timeout" => timeout = self.time(value, &name, "probes.timeout"),
-                _ => {
-                    let source = self.place(field.mark.line, field.mark.column);
-                    let nearest = nearest(&field.text, PROBE_FIELDS.iter().copied());
-                    let (given, known) = (quoted(&field.text), PROBE_FIELDS.join(", "));
-                    let sentence = match nearest {
-                        Some(_) => format!("a probe has no {given}"),
-                        None => format!("a probe has no {given}, only {known}"),
-                    };
-                    self.problems.push(Problem { source, key: name, sentence, nearest });
-                }
+                _ => self.unknown_field(field, name, "a probe", PROBE_FIELDS),
             }
         }
         if self.problems.len() > faults {
@@ -259,6 +256,72 @@ impl Reading<'_> {
         }
         let identity = units::show_target(&target);
         Some((Draft { target, interval, timeout }, shown, identity))
+    }
+
+    fn unknown_field(&mut self, field: &Key, key: String, what: &str, known: &[&str]) {
+        let source = self.place(field.mark.line, field.mark.column);
+        let nearest = nearest(&field.text, known.iter().copied());
+        let given = quoted(&field.text);
+        let sentence = match nearest {
+            Some(_) => format!("{what} has no {given}"),
+            None => format!("{what} has no {given}, only {}", known.join(", ")),
+        };
+        self.problems.push(Problem { source, key, sentence, nearest });
+    }
+
+    /// A name alone, or a mapping of [`GROUP_FIELDS`]. Two groups of one name would be one series.
+    fn group(&mut self, node: &Node) -> Option<(ProcessGroup, String, String)> {
+        let key = self.setting.key;
+        let named = |text: &str| checked(TextRule::Label, text);
+        let Content::Map(pairs) = &node.content else {
+            let (name, shown) = self.scalar(node, key, named, Clone::clone)?;
+            let process = Some(Pattern(just(&name)));
+            let group = ProcessGroup { name: name.clone(), process, unit: None, user: None };
+            return Some((group, shown, name));
+        };
+        let faults = self.problems.len();
+        let (mut name, mut process, mut unit, mut user) = (None, None, None, None);
+        for (field, value) in pairs {
+            let full = format!("{key}.{}", field.text);
+            let slot = match field.text.as_str() {
+                "name" => {
+                    name = self.scalar(value, &full, named, Clone::clone);
+                    continue;
+                }
+                "process" => &mut process,
+                "unit" => &mut unit,
+                "user" => &mut user,
+                _ => {
+                    self.unknown_field(field, full, "a process group", GROUP_FIELDS);
+                    continue;
+                }
+            };
+            *slot = self.scalar(value, &full, pattern, |pattern| pattern.0.as_str().to_owned());
+        }
+        if self.problems.len() > faults {
+            return None;
+        }
+        let Some((name, mut shown)) = name else {
+            self.complain(node, key, "the process group has no name".to_owned());
+            return None;
+        };
+        let given = [("process", &process), ("unit", &unit), ("user", &user)];
+        if given.iter().all(|(_, pattern)| pattern.is_none()) {
+            let why = format!(
+                "the process group {} has no pattern; give it a process, a unit or a user",
+                quoted(&name)
+            );
+            self.complain(node, key, why);
+            return None;
+        }
+        for (word, pattern) in given {
+            if let Some((_, pattern)) = pattern {
+                shown.push_str(&format!(" {word} {pattern}"));
+            }
+        }
+        let [process, unit, user] =
+            [process, unit, user].map(|given| given.map(|(pattern, _)| pattern));
+        Some((ProcessGroup { name: name.clone(), process, unit, user }, shown, name))
     }
 
     /// A duration with the bounds of the setting it stands in for.
@@ -426,6 +489,14 @@ fn choice(words: &[&str], text: &str) -> Result<String, Wrong> {
 
 fn pattern(text: &str) -> Result<Pattern, Wrong> {
     Regex::new(text).map(Pattern).map_err(|error| Wrong::new(pattern_fault(&error)))
+}
+
+/// Matches the processes of a program of this name, of which the kernel keeps 15 bytes.
+fn just(program: &str) -> Regex {
+    const KEPT: usize = 15;
+    let kept = program.get(..program.floor_char_boundary(KEPT)).unwrap_or(program);
+    let pattern = format!("^{}$", regex::escape(kept));
+    Regex::new(&pattern).expect("an escaped text is a pattern")
 }
 
 /// The last line of the engine's drawing is its reason: `error: unclosed group`.

@@ -14,5 +14,6 @@ mod export;
 mod kill;
 mod network;
 mod program;
+mod top;
 mod two_processes;
 mod world;

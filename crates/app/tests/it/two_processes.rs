@@ -51,6 +51,8 @@ fn a_server_with_another_user_agrees_with_the_writer_and_grows_silent_with_it() 
     let refused = run(Command::new(FAROL).args(["reload", "--data", own.to_str().unwrap()]));
     assert!(refused.1.contains("farol reload"), "{}", refused.1);
 
+    assert_others_traffic_is_absent(&logs);
+
     assert_eq!(collecting.stop(), Some(0));
     eventually("the server calls the data stale", || serving.get("/health").status == 503);
     assert_eq!(serving.health()["status"], "stale");
@@ -72,6 +74,23 @@ fn agrees(serving: &Farol, logs: &Path) -> bool {
     let memory = &health["metrics"]["memory_used_bytes"];
     let healthy = lines.iter().any(|line| line["metrics"]["memory_used_bytes"] == *memory);
     shown && memory.is_number() && healthy
+}
+
+/// The kernel tells nobody but root what another user's processes read and write: their rows lack
+/// it, and one reason is given for all of them.
+fn assert_others_traffic_is_absent(logs: &Path) {
+    let lines = journal_lines(logs, "metrics", false);
+    let line = lines.iter().rfind(|line| line["lane"] == "slow").unwrap();
+    let reasons = line["errors"]["top"]["partial"].as_array().unwrap();
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(reasons[0].as_str().unwrap().contains("CAP_SYS_PTRACE"), "{reasons:?}");
+    let rows = line["top"].as_array().unwrap();
+    let others = rows.iter().filter(|row| row["user"] == "root");
+    assert!(others.clone().count() > 0, "{rows:?}");
+    for row in others {
+        assert!(row.get("read_bytes_per_second").is_none(), "{row}");
+        assert!(row["resident_bytes"].is_number(), "{row}");
+    }
 }
 
 fn assert_the_server_cannot_write(logs: &Path) {

@@ -17,13 +17,20 @@ mod netdev;
 mod netstat;
 mod os;
 mod pressure;
+mod process_files;
+mod process_groups;
+mod process_table;
+mod processes;
 mod sockstat;
 mod stat;
 mod sysfs;
 mod thermal_zone;
 mod time;
+mod top;
 mod uname;
 mod vmstat;
+
+pub use process_table::ProcessTable;
 
 /// In order of their names.
 pub(crate) const COLLECTORS: &[Entry] = &[
@@ -42,10 +49,13 @@ pub(crate) const COLLECTORS: &[Entry] = &[
     os::ENTRY,
     pressure::ENTRY,
     probe::ENTRY,
+    process_groups::ENTRY,
+    processes::ENTRY,
     sockstat::ENTRY,
     stat::ENTRY,
     thermal_zone::ENTRY,
     time::ENTRY,
+    top::ENTRY,
     uname::ENTRY,
     vmstat::ENTRY,
 ];
@@ -73,6 +83,7 @@ pub(crate) fn parse_everything(text: &str, options: &Options, out: &mut Scrape) 
         filesystem::parse_everything(text);
         hwmon::parse_everything(text);
         netdev::parse_everything(text);
+        process_files::parse_everything(text);
         thermal_zone::parse_everything(text);
     }
 }

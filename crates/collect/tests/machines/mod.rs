@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use farol_collect::{COLLECTORS, Entry, Host, Options, Runner, Tick};
+use farol_collect::{COLLECTORS, Entry, Host, Options, ProcessGroup, Runner, Tick, TopCommand};
 use farol_model::{Lane, Timestamp};
 
 /// After the boot of each recorded machine.
@@ -27,6 +27,21 @@ pub(crate) fn machines() -> Vec<(String, PathBuf)> {
     machines
 }
 
+/// The defaults, and a group of processes: without one its collector has nothing to do.
+fn options() -> Options {
+    let kept_by_systemd = ProcessGroup {
+        name: "services".to_owned(),
+        process: None,
+        unit: Some("\\.service$".parse().expect("a pattern")),
+        user: None,
+    };
+    Options {
+        process_groups: vec![kept_by_systemd],
+        top_command: TopCommand::Full,
+        ..Options::default()
+    }
+}
+
 /// All collectors in both lanes.
 pub(crate) struct Lanes(Vec<Runner>);
 
@@ -34,7 +49,7 @@ impl Lanes {
     pub(crate) fn new(host: &Host) -> Lanes {
         let lanes = Lane::ALL.map(|lane| {
             let patience = Duration::from_secs(20);
-            Runner::new(lane, host.clone(), &all_collectors(), &Options::default(), patience)
+            Runner::new(lane, host.clone(), &all_collectors(), &options(), patience)
                 .expect("the default options are valid")
         });
         Lanes(lanes.into())
@@ -46,6 +61,7 @@ impl Lanes {
         let mut all = ticks.next().expect("there are two lanes");
         for tick in ticks {
             all.samples.extend(tick.samples);
+            all.top.extend(tick.top);
             all.outcomes.extend(tick.outcomes);
             all.summary.extend(tick.summary);
             all.took += tick.took;

@@ -6,7 +6,7 @@ use farol_disk::{Disk, MemoryDisk};
 use farol_journal::{Item, Journal, Line, Reader, Retention, Settings, StartAt};
 use farol_model::{
     Collected, Event, Labels, Lane, Outcome, Position, Record, Sample, Snapshot, State, Stream,
-    Text, Timestamp,
+    Text, Timestamp, TopProcess,
 };
 
 pub(crate) const DIR: &str = "/logs";
@@ -51,7 +51,36 @@ pub(crate) fn universe() -> Vec<(Text, Labels)> {
     series.into_iter().map(|(name, labels)| (Text::from(name), labels)).collect()
 }
 
+/// One row with everything, and one with what every row has.
+pub(crate) fn two_processes() -> Vec<TopProcess> {
+    let text = |text: &'static str| Some(Text::from_static(text));
+    vec![
+        TopProcess {
+            pid: 812,
+            name: Text::from_static("mysqld"),
+            user: text("mysql"),
+            unit: text("mysql.service"),
+            container: text("4c0f"),
+            command: text("/usr/sbin/\"mysqld\""),
+            cpu_ratio: Some(0.25),
+            resident_bytes: 412_090_368,
+            read_bytes_per_second: Some(0),
+            written_bytes_per_second: Some(u64::MAX),
+        },
+        TopProcess { pid: 2, name: Text::from_static("kthreadd"), ..TopProcess::default() },
+    ]
+}
+
 pub(crate) fn snapshot(lane: Lane, at: Timestamp, samples: Vec<Sample>) -> Record {
+    snapshot_with_top(lane, at, samples, Vec::new())
+}
+
+pub(crate) fn snapshot_with_top(
+    lane: Lane,
+    at: Timestamp,
+    samples: Vec<Sample>,
+    top: Vec<TopProcess>,
+) -> Record {
     Record::Snapshot(Arc::new(Snapshot {
         at,
         interval: Duration::from_millis(if lane == Lane::Fast { 500 } else { 10_000 }),
@@ -63,6 +92,7 @@ pub(crate) fn snapshot(lane: Lane, at: Timestamp, samples: Vec<Sample>) -> Recor
             (Text::from_static("latency_ms"), f64::NAN),
         ],
         samples,
+        top,
         outcomes: vec![
             Outcome {
                 collector: Text::from_static("cpu"),
@@ -121,6 +151,8 @@ pub(crate) struct PlainSnapshot {
     state: State,
     summary: Vec<(Text, u64)>,
     pub(crate) samples: Vec<(Text, Labels, u64)>,
+    /// The ratio apart, made comparable.
+    top: Vec<(TopProcess, Option<u64>)>,
     outcomes: Vec<(Text, Collected)>,
 }
 
@@ -143,8 +175,13 @@ pub(crate) fn plain(record: &Record) -> Plain {
         state: snapshot.state,
         summary: summary.map(|(name, value)| (name.clone(), bits(*value))).collect(),
         samples,
+        top: snapshot.top.iter().map(plain_process).collect(),
         outcomes: outcomes.map(|o| (o.collector.clone(), o.result.clone())).collect(),
     }))
+}
+
+fn plain_process(process: &TopProcess) -> (TopProcess, Option<u64>) {
+    (TopProcess { cpu_ratio: None, ..process.clone() }, process.cpu_ratio.map(bits))
 }
 
 fn bits(value: f64) -> u64 {

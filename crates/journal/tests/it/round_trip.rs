@@ -4,12 +4,12 @@ use std::{path::Path, sync::Arc};
 
 use farol_disk::Disk;
 use farol_journal::{Decoder, Item, StartAt, full_line, upkeep, verify};
-use farol_model::{Labels, Lane, Record, Sample, Stream, Text};
+use farol_model::{Labels, Lane, Record, Sample, Stream, Text, TopProcess};
 use proptest::prelude::*;
 
 use crate::history::{
     DIR, at, drain, event, lines, memory, open, ordinary, plain, plain_all, raws, read_all, reader,
-    small_settings, snapshot, universe, whole,
+    small_settings, snapshot, snapshot_with_top, two_processes, universe, whole,
 };
 
 /// One thing that happens to the machine or to the journal.
@@ -20,6 +20,7 @@ enum Deed {
         lane: Lane,
         seconds: i64,
         fresh_text: bool,
+        top: Vec<TopProcess>,
     },
     Set {
         series: usize,
@@ -41,13 +42,41 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(f64::NAN),
     ];
     prop_oneof![
-        8 => (lane, seconds, any::<bool>())
-            .prop_map(|(lane, seconds, fresh_text)| Deed::Tick { lane, seconds, fresh_text }),
+        8 => (lane, seconds, any::<bool>(), proptest::collection::vec(process(), 0..4)).prop_map(
+            |(lane, seconds, fresh_text, top)| Deed::Tick { lane, seconds, fresh_text, top },
+        ),
         8 => (0..universe().len(), proptest::option::weighted(0.8, value))
             .prop_map(|(series, value)| Deed::Set { series, value }),
         1 => any::<String>().prop_map(Deed::Event),
         1 => Just(Deed::Restart),
     ]
+}
+
+fn process() -> impl Strategy<Value = TopProcess> {
+    let text = || proptest::option::of(any::<String>().prop_map(Text::from));
+    let texts = (any::<String>().prop_map(Text::from), text(), text(), text(), text());
+    let figures = (
+        any::<u32>(),
+        any::<Option<f64>>(),
+        any::<u64>(),
+        any::<Option<u64>>(),
+        any::<Option<u64>>(),
+    );
+    (texts, figures).prop_map(|((name, user, unit, container, command), figures)| {
+        let (pid, cpu_ratio, resident_bytes, read, written) = figures;
+        TopProcess {
+            pid,
+            name,
+            user,
+            unit,
+            container,
+            command,
+            cpu_ratio,
+            resident_bytes,
+            read_bytes_per_second: read,
+            written_bytes_per_second: written,
+        }
+    })
 }
 
 /// The deeds' records, `None` for a restart.
@@ -61,7 +90,7 @@ fn play(deeds: &[Deed]) -> Vec<Option<Record>> {
             Deed::Set { series, value } => values[*series] = *value,
             Deed::Event(message) => records.push(Some(event(now, message))),
             Deed::Restart => records.push(None),
-            Deed::Tick { lane, seconds, fresh_text } => {
+            Deed::Tick { lane, seconds, fresh_text, top } => {
                 now += seconds;
                 let present = series.iter().zip(&values);
                 let samples = present.filter_map(|((name, labels), value)| {
@@ -72,7 +101,8 @@ fn play(deeds: &[Deed]) -> Vec<Option<Record>> {
                     };
                     Some(Sample { name, labels, value: (*value)? })
                 });
-                records.push(Some(snapshot(*lane, at(now), samples.collect())));
+                let top = top.clone();
+                records.push(Some(snapshot_with_top(*lane, at(now), samples.collect(), top)));
             }
         }
     }
@@ -208,6 +238,60 @@ fn lines_are_what_the_format_says_byte_for_byte() {
         r#""event":"started","message":"hello","fields":{"version":"0.1.0\n"},"#
     );
     assert_eq!(file("events-2026-11-22-0000000001.jsonl"), sealed_line(event));
+}
+
+/// Whole in full and in sparse lines, and nothing where there is no row.
+#[test]
+fn the_largest_processes_stand_in_each_line_of_their_lane() {
+    let disk = memory();
+    let mut journal = open(&disk, &small_settings());
+    for seconds in [0, 1] {
+        let record = snapshot_with_top(Lane::Slow, at(seconds), Vec::new(), two_processes());
+        journal.append(&record).unwrap();
+    }
+    journal.append(&ordinary(Lane::Fast, 2)).unwrap();
+    let items = read_all(&disk, Stream::Metrics);
+    let expected = concat!(
+        r#","top":[{"pid":812,"name":"mysqld","user":"mysql","unit":"mysql.service","#,
+        r#""container":"4c0f","command":"/usr/sbin/\"mysqld\"","cpu_ratio":0.25,"#,
+        r#""resident_bytes":412090368,"read_bytes_per_second":0,"#,
+        r#""written_bytes_per_second":18446744073709551615},"#,
+        r#"{"pid":2,"name":"kthreadd","resident_bytes":0}],"crc":""#
+    );
+    let texts: Vec<String> =
+        raws(&items).into_iter().map(|(_, raw)| String::from_utf8(raw).unwrap()).collect();
+    for (text, kind) in texts.iter().zip(["full", "sparse"]) {
+        assert!(text.contains(&format!(r#""kind":"{kind}""#)), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+    assert!(!texts[2].contains("top"), "{}", texts[2]);
+}
+
+#[test]
+fn a_list_of_processes_without_bound_or_without_a_pid_is_refused() {
+    let line = |rows: &str| {
+        let body = concat!(
+            r#"{"seq":0,"ts":"2026-11-22T10:00:00.000Z","kind":"full","host":"pi","lane":"slow","#,
+            r#""interval":1,"state":"UNKNOWN","metrics":{},"samples":{},"errors":{},"top":["#
+        );
+        let line = sealed_line(&format!("{body}{rows}],"));
+        Decoder::new().decode(line.trim_end().as_bytes()).map(|decoded| decoded.unwrap().record)
+    };
+    let row = r#"{"pid":1,"name":"init","resident_bytes":1,"later":[{}]}"#;
+    let Ok(Record::Snapshot(snapshot)) = line(&vec![row; 100].join(",")) else { panic!("100") };
+    assert_eq!(snapshot.top.len(), 100);
+    let refusals = [
+        (vec![row; 101].join(","), "more than 100 rows"),
+        (r#"{"name":"init","resident_bytes":1}"#.to_owned(), "missing field `pid`"),
+        (r#"{"pid":1,"resident_bytes":1}"#.to_owned(), "missing field `name`"),
+        (r#"{"pid":1,"name":"init"}"#.to_owned(), "missing field `resident_bytes`"),
+        (r#"{"pid":4294967296,"name":"","resident_bytes":1}"#.to_owned(), "4294967296"),
+        (r#"{"pid":1,"name":"init","resident_bytes":-1}"#.to_owned(), "-1"),
+    ];
+    for (rows, reason) in refusals {
+        let refused = line(&rows).unwrap_err();
+        assert!(refused.contains(reason), "{refused}");
+    }
 }
 
 fn sealed(body: &str) -> String {

@@ -314,6 +314,7 @@ mod tests {
     #[test]
     fn a_machine_that_shows_no_process_has_no_rows_and_says_so() {
         let mut machine = Machine::new(&Options::default());
+        machine.write("proc/loadavg", "");
         let tick = machine.runner.tick(START);
         assert!(
             matches!(&tick.outcomes[0].result, Collected::Absent(reason) if reason.contains("no process")),

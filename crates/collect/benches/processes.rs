@@ -85,7 +85,7 @@ impl Sleepers {
     #[expect(clippy::disallowed_methods, reason = "the processes to look at are started here")]
     fn start(count: usize) -> Sleepers {
         let script = format!(
-            "exec 3<&0; i=0; while [ $i -lt {count} ]; do (read _ <&3) & i=$((i+1)); done; echo up; wait"
+            "exec 3<&0; i=0; while [ $i -lt {count} ]; do (read _ <&3) >/dev/null & i=$((i+1)); done; echo up; wait"
         );
         let mut shell = Command::new("sh")
             .args(["-c", &script])
@@ -93,6 +93,7 @@ impl Sleepers {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a shell");
+        // A shell that may start no more ends, and then nobody holds its output.
         let mut line = String::new();
         let output = shell.stdout.take().expect("it was piped");
         BufReader::new(output).read_line(&mut line).expect("the shell says when they are up");

@@ -85,12 +85,16 @@ fn render_processes(health: &Value, most: usize) -> String {
     let top: Vec<TopProcess> = rows.filter_map(process).collect();
     let mut text = String::new();
     for by in By::ALL {
-        let mut title = format!("Most {}", by.title());
+        let mut title = match by {
+            By::Cpu => "Most CPU",
+            By::Memory => "Most memory",
+            By::Disk => "Most disk",
+        };
         for process in signs::largest(&top, by, most) {
             let value = by.value(process).unwrap_or_default();
             let words = signs::process_in_words(process);
             text.push_str(&format!("  {title:<14}{value:<14}{words}\n"));
-            title.clear();
+            title = "";
         }
     }
     text
@@ -151,7 +155,7 @@ mod tests {
             render(&health, false),
             "vm  UNKNOWN\n\
              \x20 Most CPU      98.7 %        burn (7), ana, burn.service\n\
-             \x20 Most Memory   1.0 GiB       cache (8)\n\
+             \x20 Most memory   1.0 GiB       cache (8)\n\
              \x20               1.0 KiB       burn (7), ana, burn.service\n"
         );
     }

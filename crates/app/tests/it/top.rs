@@ -235,7 +235,7 @@ fn a_server_shows_the_rows_of_the_writer_s_journal() {
     });
     let data = folder.path().to_str().unwrap();
     let (status, _, _) = farol(&["status", "--data", data]);
-    assert!(status.contains("\n  Most Memory "), "{status}");
+    assert!(status.contains("\n  Most memory "), "{status}");
     let (json, _, _) = farol(&["status", "--json", "--data", data]);
     let status: Value = serde_json::from_str(&json).unwrap();
     assert!(status["top"][0]["resident_bytes"].is_number(), "{}", status["top"]);

@@ -190,11 +190,11 @@ fn fits(group: &ProcessGroup, name: &str, about: Option<&About>) -> bool {
 impl Now {
     fn add(&mut self, process: &Process, descriptors: Option<u64>, start: Option<f64>) {
         self.processes += 1;
-        self.threads += process.threads;
-        self.resident_bytes += process.resident_bytes;
+        self.threads = self.threads.saturating_add(process.threads);
+        self.resident_bytes = self.resident_bytes.saturating_add(process.resident_bytes);
         self.virtual_bytes = self.virtual_bytes.saturating_add(process.virtual_bytes);
         self.states[state_name(process.state)] += 1;
-        self.open_descriptors += descriptors.unwrap_or(0);
+        self.open_descriptors = self.open_descriptors.saturating_add(descriptors.unwrap_or(0));
         self.oldest_start_seconds = match (self.oldest_start_seconds, start) {
             (Some(oldest), Some(start)) => Some(oldest.min(start)),
             (oldest, start) => oldest.or(start),

@@ -175,7 +175,7 @@ pub(super) struct About {
 impl Process {
     /// CPU time in clock ticks since the tick before.
     pub(super) fn fresh_cpu_ticks(&self) -> u64 {
-        self.counters[USER_TICKS].fresh + self.counters[SYSTEM_TICKS].fresh
+        self.counters[USER_TICKS].fresh.saturating_add(self.counters[SYSTEM_TICKS].fresh)
     }
 
     fn new(pid: u32, stat: &Stat<'_>, round: u64) -> Process {
@@ -204,7 +204,7 @@ impl Process {
     }
 
     fn take(&mut self, stat: &Stat<'_>, page_bytes: u64) {
-        if self.name.as_bytes() != stat.name {
+        if !self.is_named(stat.name) {
             self.name = Text::from(name(stat.name));
             // Another program runs now, perhaps as another user.
             self.about = None;
@@ -217,6 +217,11 @@ impl Process {
         for (counter, total) in self.counters.iter_mut().zip(totals(stat)) {
             *counter = Grown::between(counter.total, total);
         }
+    }
+
+    fn is_named(&self, bytes: &[u8]) -> bool {
+        // Only odd names are kept otherwise than the kernel has them.
+        self.name.as_bytes() == bytes || *self.name == *name(bytes)
     }
 
     /// Once in a round.
@@ -666,6 +671,22 @@ mod tests {
         assert_eq!(pids(&table), [1, 3]);
         let said = table.shortcoming().unwrap();
         assert!(said.contains("of 1 processes"), "{said}");
+    }
+
+    #[test]
+    fn an_odd_name_is_made_presentable_once_and_figures_without_bound_are_no_reason_to_panic() {
+        let (_folder, host) = machine(&[7]);
+        let most = u64::MAX;
+        let stat = format!(
+            "7 (a\n\u{1b}b) S 1 1 1 0 -1 0 {most} 0 {most} 0 {most} {most} 0 0 20 0 {most} 0 {most} {most} {most} 0\n"
+        );
+        write(&host.proc.join("7/stat"), &stat);
+        let table = ProcessTable::default();
+        let first = table.at(&host, at(0)).unwrap().processes()[0].name.clone();
+        assert_eq!(first.as_str(), "a??b");
+        let again = table.at(&host, at(10)).unwrap();
+        assert!(again.processes()[0].name.same_place(&first));
+        assert_eq!(again.processes()[0].fresh_cpu_ticks(), 0);
     }
 
     #[test]

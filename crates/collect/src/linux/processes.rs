@@ -78,12 +78,12 @@ fn limit(name: &str, text: &str) -> Result<f64, CollectError> {
 
 fn push_counts(table: &mut Table, out: &mut Scrape) {
     let (mut of_processes, mut of_threads) = (States::default(), States::default());
-    let (mut threads, mut looked_at) = (0, 0);
+    let (mut threads, mut looked_at) = (0_u64, 0);
     for index in 0..table.processes().len() {
         let process = &table.processes()[index];
         let (pid, state, its_threads) = (process.pid, process.state, process.threads);
         of_processes.count(state);
-        threads += its_threads;
+        threads = threads.saturating_add(its_threads);
         if its_threads <= 1 {
             // Its one thread is the process.
             of_threads.count(state);

@@ -70,7 +70,7 @@ impl Collector for Top {
 
 /// One reason for all of them.
 pub(super) const IO_DENIED: &str =
-    "/proc/<pid>/io of other users' processes may not be read; it takes root or CAP_SYS_PTRACE";
+    "/proc/<pid>/io of some processes may not be read; other users' take root or CAP_SYS_PTRACE";
 
 impl Top {
     /// The largest of each kind, each once, those that use most CPU first.
@@ -80,7 +80,8 @@ impl Top {
         let cpu = |process: &Process| {
             table.cpu_ratio(process, self.ticks_per_second).map(|_| process.fresh_cpu_ticks())
         };
-        let disk = |process: &Process| process.io.rate.map(|rate| rate.read + rate.written);
+        let disk =
+            |process: &Process| process.io.rate.map(|rate| rate.read.saturating_add(rate.written));
         let memory = |process: &Process| Some(process.resident_bytes);
         add_largest(processes, cpu, &mut self.chosen);
         add_largest(processes, memory, &mut self.chosen);

@@ -379,6 +379,31 @@ async fn health_says_it_all_in_one_object() {
 }
 
 #[tokio::test]
+async fn a_partial_view_of_the_host_is_told_per_collector_and_warned_of_on_the_page() {
+    let server = start(Settings::default()).await;
+    assert!(!server.get("/").await.text().contains("Partial view"));
+    let mut current = machine();
+    let view = |collector, value| sample("farol_host_view", [("collector", collector)], value);
+    let mut slow = current.lanes[1].as_deref().unwrap().clone();
+    slow.samples.extend([view("filesystem", 0.0), view("hwmon", 1.0)]);
+    slow.samples.sort_by(|a, b| a.name.cmp(&b.name));
+    current.lanes[1] = Some(Arc::new(slow));
+    server.publish.send_replace(Arc::new(current));
+
+    let page = server.get("/").await;
+    let warning = "<b>Partial view of the host.</b> filesystem: only the container";
+    assert!(page.text().contains(warning), "{}", page.text());
+    let health = server.get("/health").await.json();
+    let view_of = |name: &str| {
+        let rows = health["collectors"].as_array().unwrap();
+        rows.iter().find(|row| row["name"] == name).unwrap().get("host_view").cloned()
+    };
+    assert_eq!(view_of("filesystem"), Some(false.into()));
+    assert_eq!(view_of("hwmon"), Some(true.into()));
+    assert_eq!(view_of("cpu"), None);
+}
+
+#[tokio::test]
 async fn health_is_503_with_the_reason_when_the_writer_is_degraded_or_nothing_is_there() {
     let server = start(Settings::default()).await;
     let degraded = Some(Text::from("the disk is full"));

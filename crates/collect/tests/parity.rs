@@ -23,7 +23,8 @@ use machines::{Lanes, NOW, machines};
 const NODE_EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
 
 /// Ours that node_exporter knows by the same name.
-const SHARED: [&str; 19] = [
+const SHARED: [&str; 23] = [
+    "btrfs",
     "cpu",
     "cpufreq",
     "diskstats",
@@ -31,10 +32,12 @@ const SHARED: [&str; 19] = [
     "filesystem",
     "hwmon",
     "loadavg",
+    "mdadm",
     "meminfo",
     "netclass",
     "netdev",
     "netstat",
+    "nvme",
     "os",
     "pressure",
     "sockstat",
@@ -43,6 +46,7 @@ const SHARED: [&str; 19] = [
     "time",
     "uname",
     "vmstat",
+    "zfs",
 ];
 
 const UPSTREAM_DEFAULTS: [(&str, &str); 4] = [
@@ -62,7 +66,6 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("node_time_zone_offset_seconds", "the zone of the process, not of the machine"),
     ("node_cpu_core_throttles_total", "not collected by us"),
     ("node_cpu_package_throttles_total", "not collected by us"),
-    ("node_disk_device_mapper_info", "not collected by us"),
 ];
 
 /// Families of which only the series are compared: the disk is in use while the test runs.

@@ -172,7 +172,7 @@ fn fraction_in_brackets(word: &str) -> Option<(u64, u64)> {
 }
 
 /// What an array is doing, in the label's words, and the line that says how far it is.
-fn action<'a>(detail: &'a str) -> Option<(&'static str, &'a str)> {
+fn action(detail: &str) -> Option<(&'static str, &str)> {
     const ACTIONS: [(&str, &str); 4] = [
         ("recovery", "recovering"),
         ("reshape", "reshape"),

@@ -30,11 +30,7 @@ pub(crate) const ENTRY: Entry = Entry {
             "",
             "Non-numeric data from /sys/class/nvme/<device>, value is always 1.",
         ),
-        Metric::gauge(
-            NAMESPACE_INFO,
-            "",
-            "Information about NVMe namespaces. Value is always 1",
-        ),
+        Metric::gauge(NAMESPACE_INFO, "", "Information about NVMe namespaces. Value is always 1"),
         Metric::gauge(
             CAPACITY,
             "bytes",

@@ -25,7 +25,9 @@ mod tests {
                     cpu0 1 2\nctxt\nprocessor\t: 0\ncpu MHz : 1e308\nUdp6InErrors 3 4\n=\nA=\"\\\n\
                     VERSION_ID=1.2.3\nSUPPORT_END=65535-12-31\nsome total=18446744073709551615\n\
                     7 (a) (b) S 1 2 3\nUid:\t1\t2\nread_bytes: 1\n0::/x.service\nbtime 1\n\
-                    MemTotal: 1 kB\nActive(an on): 2 kB\npgpgin 18446744073709551615\n";
+                    MemTotal: 1 kB\nActive(an on): 2 kB\npgpgin 18446744073709551615\n\
+                    md0 : active raid1 sda1[0](F)\n      5 blocks [2/1] [U_]\n      [=>..]  check = 1% (4/5)\n\
+                    commits 1\nnread nwritten\n1 2\nl2-hits 4 3\ndataset_name 7 tank\nE:ID_ATA=1\nnvme0c1n2\n";
         for end in 0..=text.len() {
             let mut bytes = text.as_bytes().to_vec();
             bytes.truncate(end);

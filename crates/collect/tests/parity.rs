@@ -23,7 +23,8 @@ use machines::{Lanes, NOW, machines};
 const NODE_EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
 
 /// Ours that node_exporter knows by the same name.
-const SHARED: [&str; 20] = [
+const SHARED: [&str; 24] = [
+    "btrfs",
     "cpu",
     "cpufreq",
     "diskstats",
@@ -31,10 +32,12 @@ const SHARED: [&str; 20] = [
     "filesystem",
     "hwmon",
     "loadavg",
+    "mdadm",
     "meminfo",
     "netclass",
     "netdev",
     "netstat",
+    "nvme",
     "os",
     "pressure",
     "processes",
@@ -44,6 +47,7 @@ const SHARED: [&str; 20] = [
     "time",
     "uname",
     "vmstat",
+    "zfs",
 ];
 
 const UPSTREAM_DEFAULTS: [(&str, &str); 4] = [
@@ -63,7 +67,6 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("node_time_zone_offset_seconds", "the zone of the process, not of the machine"),
     ("node_cpu_core_throttles_total", "not collected by us"),
     ("node_cpu_package_throttles_total", "not collected by us"),
-    ("node_disk_device_mapper_info", "not collected by us"),
 ];
 
 /// Families of which only the series are compared: the disk is in use while the test runs.
@@ -77,6 +80,7 @@ const VALUES_CHANGE: &[(&str, &str)] = &[
 const LATER_LABELS: &[(&str, &str)] = &[
     ("node_disk_info", "rotational"),
     ("node_filesystem_", "device_error"),
+    ("node_nvme_info", "cntlid"),
     ("node_network_info", "adminstate"),
 ];
 
@@ -94,24 +98,41 @@ const THEY_ERR: &[(&str, &str, &str, &str)] = &[
         "/home/ana/cloud",
         "later said of failing mounts too",
     ),
+    ("node_zfs_zpool_state", "state", "suspended", "a state that came after 1.5"),
     ("node_hwmon_humidity", "sensor", "humidity", "thousandths of a percent are not millionths"),
     ("node_hwmon_temp_celsius", "sensor", "temp0", "a file of the parent device in other units"),
 ];
 
 /// Families only we have, because they came after 1.5 or fill a gap.
 const OURS_ALONE: &[(&str, &str)] = &[
+    ("node_btrfs_commit_seconds_total", "later than 1.5"),
+    ("node_btrfs_commits_total", "later than 1.5"),
+    ("node_btrfs_device_errors_total", "theirs comes by ioctl only"),
+    ("node_btrfs_last_commit_seconds", "later than 1.5"),
+    ("node_btrfs_max_commit_seconds", "later than 1.5"),
     ("node_cpu_scaling_governor", "later than 1.5"),
     ("node_cpu_frequency_hertz", "from cpuinfo where there is no cpufreq"),
+    ("node_disk_device_mapper_backing_device_info", "later than 1.5"),
+    ("node_md_degraded", "later than 1.5"),
+    ("node_md_raid_disks", "later than 1.5"),
     ("node_netstat_TcpExt_TCPOFOQueue", "later than 1.5"),
     ("node_netstat_TcpExt_TCPRcvQDrop", "later than 1.5"),
     ("node_network_receive_nohandler_total", "theirs comes by netlink only"),
+    ("node_nvme_namespace_capacity_bytes", "later than 1.5"),
+    ("node_nvme_namespace_info", "later than 1.5"),
+    ("node_nvme_namespace_logical_block_size_bytes", "later than 1.5"),
+    ("node_nvme_namespace_size_bytes", "later than 1.5"),
+    ("node_nvme_namespace_used_bytes", "later than 1.5"),
     ("node_pressure_irq_stalled_seconds_total", "later than 1.5"),
+    ("node_zfs_arc_memory_available_bytes", "signed values came after 1.5"),
+    ("node_zfs_dbuf_*", "later than 1.5"),
 ];
 
-/// Families whose help text reads otherwise in later versions, which ours follows.
+/// Families whose help text reads otherwise.
 const REWORDED: &[(&str, &str)] = &[
     ("node_cpu_frequency_max_hertz", "CPU was in small letters"),
     ("node_cpu_frequency_min_hertz", "CPU was in small letters"),
+    ("node_zfs_fm_*", "the kernel's keys have dashes, which ours shows as in the name"),
 ];
 
 #[test]
@@ -212,8 +233,12 @@ fn is_compared(name: &str) -> bool {
     name.starts_with("node_") && !is_listed(NOT_COMPARED, name)
 }
 
+/// A star at the end of a listed name stands for any end.
 fn is_listed(list: &[(&str, &str)], name: &str) -> bool {
-    list.iter().any(|(listed, _)| *listed == name)
+    list.iter().any(|(listed, _)| match listed.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => *listed == name,
+    })
 }
 
 fn difference_of_kind(name: &str, theirs: &Parsed) -> Option<String> {

@@ -7,11 +7,45 @@ use std::collections::HashMap;
 use farol_model::{Lane, Metric};
 use regex::Regex;
 
+use super::sysfs;
 use crate::{
     CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree, host,
 };
 
 const INFO: Metric = Metric::gauge("node_disk_info", "", "Info of /sys/block/<block_device>.");
+const FILESYSTEM: Metric =
+    Metric::gauge("node_disk_filesystem_info", "", "Info about disk filesystem.");
+const MAPPER: Metric =
+    Metric::gauge("node_disk_device_mapper_info", "", "Info about disk device mapper.");
+const BACKING: Metric = Metric::gauge(
+    "node_disk_device_mapper_backing_device_info",
+    "",
+    "Info about the underlying block devices of a device mapper device.",
+);
+
+/// What udev's `ata_id` asked an ATA disk, by property.
+const ATA: [(&str, Metric); 3] = [
+    (
+        "ID_ATA_WRITE_CACHE",
+        Metric::gauge("node_disk_ata_write_cache", "", "ATA disk has a write cache."),
+    ),
+    (
+        "ID_ATA_WRITE_CACHE_ENABLED",
+        Metric::gauge(
+            "node_disk_ata_write_cache_enabled",
+            "",
+            "ATA disk has its write cache enabled.",
+        ),
+    ),
+    (
+        "ID_ATA_ROTATION_RATE_RPM",
+        Metric::gauge(
+            "node_disk_ata_rotation_rate_rpm",
+            "",
+            "ATA disk rotation rate in RPMs (0 for SSDs).",
+        ),
+    ),
+];
 
 /// What one unit of a column is.
 #[derive(Clone, Copy)]
@@ -159,13 +193,20 @@ const COLUMNS: [(Metric, Unit); 17] = [
     ),
 ];
 
-const METRICS: [Metric; COLUMNS.len() + 1] = {
-    let mut metrics = [INFO; COLUMNS.len() + 1];
-    let mut column = 0;
-    while column < COLUMNS.len() {
-        metrics[column] = COLUMNS[column].0;
-        column += 1;
+const METRICS: [Metric; COLUMNS.len() + ATA.len() + 4] = {
+    let mut metrics = [INFO; COLUMNS.len() + ATA.len() + 4];
+    let mut at = 0;
+    while at < COLUMNS.len() {
+        metrics[at] = COLUMNS[at].0;
+        at += 1;
     }
+    while at < COLUMNS.len() + ATA.len() {
+        metrics[at] = ATA[at - COLUMNS.len()].1;
+        at += 1;
+    }
+    metrics[at] = FILESYSTEM;
+    metrics[at + 1] = MAPPER;
+    metrics[at + 2] = BACKING;
     metrics
 };
 
@@ -175,7 +216,7 @@ pub(crate) const ENTRY: Entry = Entry {
     on: true,
     lane: Lane::Fast,
     scope: Scope::Kernel,
-    reads: &["/proc/diskstats", "/sys/block"],
+    reads: &["/proc/diskstats", "/sys/block", "/run/udev/data"],
     metrics: &METRICS,
     build,
 };
@@ -199,11 +240,11 @@ struct Diskstats {
 
 enum Device {
     Excluded,
-    Watched(Info),
+    Watched(Box<Info>),
 }
 
-/// The labels of `node_disk_info`: they change only with the device, its number says when.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What a device is: this changes only with the device, its number says when.
+#[derive(Debug, Default, PartialEq)]
 struct Info {
     major: String,
     minor: String,
@@ -213,6 +254,30 @@ struct Info {
     serial: String,
     revision: String,
     rotational: String,
+    filesystem: Option<Filesystem>,
+    mapper: Option<Mapper>,
+    /// Values of [`ATA`], where it is an ATA disk.
+    ata: [Option<f64>; ATA.len()],
+}
+
+/// What blkid found on the device.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Filesystem {
+    kind: String,
+    usage: String,
+    uuid: String,
+    version: String,
+}
+
+/// What device mapper calls the device (LVM, LUKS, multipath), and what it is made of.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Mapper {
+    name: String,
+    uuid: String,
+    vg_name: String,
+    lv_name: String,
+    lv_layer: String,
+    backing: Vec<String>,
 }
 
 /// Beyond this many names the memory is let go and filled anew: names come and go with
@@ -266,6 +331,35 @@ fn push(out: &mut Scrape, line: &Line<'_>, info: &Info) {
     for ((metric, unit), value) in COLUMNS.iter().zip(&line.values[..line.columns]) {
         out.push(metric.name, &[("device", device)], unit.scale(*value));
     }
+    push_content(out, device, info);
+}
+
+fn push_content(out: &mut Scrape, device: &str, info: &Info) {
+    let device = ("device", device);
+    if let Some(Filesystem { kind, usage, uuid, version }) = &info.filesystem {
+        let labels =
+            [device, ("type", kind), ("usage", usage), ("uuid", uuid), ("version", version)];
+        out.push(FILESYSTEM.name, &labels, 1.0);
+    }
+    if let Some(mapper) = &info.mapper {
+        let labels = [
+            device,
+            ("name", mapper.name.as_str()),
+            ("uuid", &mapper.uuid),
+            ("vg_name", &mapper.vg_name),
+            ("lv_name", &mapper.lv_name),
+            ("lv_layer", &mapper.lv_layer),
+        ];
+        out.push(MAPPER.name, &labels, 1.0);
+        for backing in &mapper.backing {
+            out.push(BACKING.name, &[device, ("backing_device", backing)], 1.0);
+        }
+    }
+    for ((_, metric), value) in ATA.iter().zip(info.ata) {
+        if let Some(value) = value {
+            out.push(metric.name, &[device], value);
+        }
+    }
 }
 
 impl Device {
@@ -277,13 +371,16 @@ impl Device {
         let udev = host.run.join(format!("udev/data/b{}:{}", line.major, line.minor));
         let udev = host::read_small(&udev).unwrap_or_default();
         // A device's name has '!' in sysfs where it has '/' in /proc (cciss!c0d0).
-        let queue = host.sys.join("block").join(line.device.replace('/', "!")).join("queue");
-        Device::Watched(Info {
-            major: line.major.to_owned(),
-            minor: line.minor.to_owned(),
-            rotational: host::read_small(&queue.join("rotational")).unwrap_or_default(),
-            ..Info::from_udev(&udev)
-        })
+        let block = host.sys.join("block").join(line.device.replace('/', "!"));
+        let mut info = Info::from_udev(&udev);
+        info.major = line.major.to_owned();
+        info.minor = line.minor.to_owned();
+        info.rotational = host::read_small(&block.join("queue/rotational")).unwrap_or_default();
+        if let Some(mapper) = &mut info.mapper {
+            let backing = sysfs::devices(&block.join("slaves")).unwrap_or_default();
+            mapper.backing = backing.into_iter().map(|(name, _)| name).collect();
+        }
+        Device::Watched(Box::new(info))
     }
 
     /// A name can come back with another device behind it.
@@ -298,18 +395,39 @@ impl Device {
 impl Info {
     /// udev writes one property a line: `E:ID_MODEL=…`.
     fn from_udev(text: &str) -> Info {
-        let property = |wanted: &str| {
-            let mut lines =
-                text.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('='));
-            lines.find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
-        };
+        let properties: HashMap<&str, &str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("E:")?.split_once('='))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        let has = |wanted: &str| properties.contains_key(wanted);
+        let property = |wanted: &str| properties.get(wanted).map(|value| (*value).to_owned());
+        let text_of = |wanted: &str| property(wanted).unwrap_or_default();
         let serial = ["SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"];
         Info {
-            path: property("ID_PATH").unwrap_or_default(),
-            wwn: property("ID_WWN").unwrap_or_default(),
-            model: property("ID_MODEL").unwrap_or_default(),
-            revision: property("ID_REVISION").unwrap_or_default(),
+            path: text_of("ID_PATH"),
+            wwn: text_of("ID_WWN"),
+            model: text_of("ID_MODEL"),
+            revision: text_of("ID_REVISION"),
             serial: serial.into_iter().find_map(property).unwrap_or_default(),
+            filesystem: property("ID_FS_TYPE").map(|kind| Filesystem {
+                kind,
+                usage: text_of("ID_FS_USAGE"),
+                uuid: text_of("ID_FS_UUID"),
+                version: text_of("ID_FS_VERSION"),
+            }),
+            mapper: property("DM_NAME").map(|name| Mapper {
+                name,
+                uuid: text_of("DM_UUID"),
+                vg_name: text_of("DM_VG_NAME"),
+                lv_name: text_of("DM_LV_NAME"),
+                lv_layer: text_of("DM_LV_LAYER"),
+                backing: Vec::new(),
+            }),
+            // A property of a disk that was another once can be left over.
+            ata: ATA.map(|(wanted, _)| {
+                properties.get(wanted).filter(|_| has("ID_ATA"))?.parse::<u32>().ok().map(f64::from)
+            }),
             ..Info::default()
         }
     }
@@ -394,5 +512,22 @@ mod tests {
         );
         assert_eq!((info.serial.as_str(), info.model.as_str()), ("S1", "Samsung_SSD"));
         assert_eq!(info.path, "pci-0000:02:00.0-nvme-1");
+        assert_eq!((info.filesystem, info.mapper, info.ata), (None, None, [None; 3]));
+    }
+
+    #[test]
+    fn udev_tells_what_is_on_a_volume_and_what_an_ata_disk_can() {
+        let info = Info::from_udev(
+            "E:DM_NAME=vg0-root\nE:DM_UUID=LVM-1\nE:DM_VG_NAME=vg0\nE:DM_LV_NAME=root\n\
+             E:DM_LV_LAYER=\nE:ID_FS_TYPE=ext4\nE:ID_FS_USAGE=filesystem\nE:ID_FS_UUID=u\nE:ID_FS_VERSION=1.0\n",
+        );
+        let mapper = info.mapper.unwrap();
+        assert_eq!((mapper.vg_name.as_str(), mapper.lv_name.as_str()), ("vg0", "root"));
+        assert_eq!(mapper.lv_layer, "");
+        assert_eq!(info.filesystem.unwrap().kind, "ext4");
+        let ata = "E:ID_ATA_WRITE_CACHE=1\nE:ID_ATA_WRITE_CACHE_ENABLED=no\nE:ID_ATA_ROTATION_RATE_RPM=7200\n";
+        assert_eq!(Info::from_udev(ata).ata, [None; 3], "it is no ATA disk");
+        let info = Info::from_udev(&format!("{ata}E:ID_ATA=1\n"));
+        assert_eq!(info.ata, [Some(1.0), None, Some(7200.0)]);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{Entry, Options, Scrape, own, probe};
 
+mod btrfs;
 pub(crate) mod cgroup_path;
 mod cpu;
 mod cpufreq;
@@ -11,10 +12,12 @@ mod filesystem;
 mod hwmon;
 mod lines;
 mod loadavg;
+mod mdadm;
 mod meminfo;
 mod netclass;
 mod netdev;
 mod netstat;
+mod nvme;
 mod os;
 mod pressure;
 mod process_files;
@@ -29,11 +32,13 @@ mod time;
 mod top;
 mod uname;
 mod vmstat;
+mod zfs;
 
 pub use process_table::ProcessTable;
 
 /// In order of their names.
 pub(crate) const COLLECTORS: &[Entry] = &[
+    btrfs::ENTRY,
     cpu::ENTRY,
     cpufreq::ENTRY,
     diskstats::ENTRY,
@@ -42,10 +47,12 @@ pub(crate) const COLLECTORS: &[Entry] = &[
     filesystem::ENTRY,
     hwmon::ENTRY,
     loadavg::ENTRY,
+    mdadm::ENTRY,
     meminfo::ENTRY,
     netclass::ENTRY,
     netdev::ENTRY,
     netstat::ENTRY,
+    nvme::ENTRY,
     os::ENTRY,
     pressure::ENTRY,
     probe::ENTRY,
@@ -58,6 +65,7 @@ pub(crate) const COLLECTORS: &[Entry] = &[
     top::ENTRY,
     uname::ENTRY,
     vmstat::ENTRY,
+    zfs::ENTRY,
 ];
 
 /// For the fuzzer. What parsers remember of one text meets the same text again, cut in half.
@@ -79,11 +87,15 @@ pub(crate) fn parse_everything(text: &str, options: &Options, out: &mut Scrape) 
         sockstat::parse("net/sockstat", text, 4096.0, &mut sockets, out);
         stat::parse(text, out).ok();
         vmstat::parse(text, &options.vmstat_fields, &mut pages, out);
+        btrfs::parse_everything(text, out);
         diskstats::parse_everything(text);
         filesystem::parse_everything(text);
         hwmon::parse_everything(text);
+        mdadm::parse_everything(text, out);
         netdev::parse_everything(text);
         process_files::parse_everything(text);
+        nvme::parse_everything(text);
         thermal_zone::parse_everything(text);
+        zfs::parse_everything(text, out);
     }
 }

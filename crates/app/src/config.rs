@@ -146,6 +146,8 @@ pub fn collect_options(
         netclass_ignored_devices: collectors.netclass_ignored_devices.0.clone(),
         vmstat_fields: collectors.vmstat_fields.0.clone(),
         netstat_fields: collectors.netstat_fields.0.clone(),
+        containers_socket: collectors.containers_socket.clone(),
+        containers_labels: collectors.containers_labels.clone(),
         own,
         probes,
     }

@@ -124,7 +124,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
+/// The whole file into `buffer`, which is grown as needed and otherwise reused.
+pub(crate) fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
     const LEAST: usize = 4096;
     if buffer.capacity() < LEAST {
         buffer.reserve_exact(LEAST);

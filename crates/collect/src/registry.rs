@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    path::PathBuf,
     sync::{Arc, LazyLock},
 };
 
@@ -71,6 +72,10 @@ pub struct Options {
     pub netclass_ignored_devices: Regex,
     pub vmstat_fields: Regex,
     pub netstat_fields: Regex,
+    /// Where a container engine answers for names; none is asked without it.
+    pub containers_socket: Option<PathBuf>,
+    /// The containers' labels that become labels of their series.
+    pub containers_labels: Vec<String>,
     /// Farol's own figures, kept by `app`.
     pub own: Arc<own::Board>,
     /// The newest results of the latency probes, kept by `app`'s probe tasks.
@@ -83,6 +88,8 @@ impl Options {
     pub const FILESYSTEM_TYPES_EXCLUDE: &str = "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$";
     pub const DISKSTATS_DEVICE_EXCLUDE: &str =
         r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$";
+    pub const CONTAINERS_LABELS: [&str; 2] =
+        ["com.docker.compose.project", "com.docker.compose.service"];
     pub const NOTHING: &str = "^$";
     pub const VMSTAT_FIELDS: &str = "^(oom_kill|pgpg|pswp|pg.*fault).*";
     pub const NETSTAT_FIELDS: &str = "^(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(InOctets|OutOctets)|Icmp6?_(InMsgs|OutMsgs)|TcpExt_(Listen.*|Syncookies.*|TCPSynRetrans|TCPTimeouts|TCPOFOQueue|TCPRcvQDrop)|Tcp_(ActiveOpens|InSegs|OutSegs|OutRsts|PassiveOpens|RetransSegs|CurrEstab)|Udp6?_(InDatagrams|OutDatagrams|NoPorts|RcvbufErrors|SndbufErrors))$";
@@ -99,6 +106,8 @@ impl Default for Options {
             netclass_ignored_devices: pattern(Options::NOTHING),
             vmstat_fields: pattern(Options::VMSTAT_FIELDS),
             netstat_fields: pattern(Options::NETSTAT_FIELDS),
+            containers_socket: None,
+            containers_labels: Options::CONTAINERS_LABELS.map(str::to_owned).into(),
             own: Arc::default(),
             probes: Arc::default(),
         }

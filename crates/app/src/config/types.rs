@@ -96,6 +96,9 @@ pub struct Collectors {
     pub netclass_ignored_devices: Pattern,
     pub vmstat_fields: Pattern,
     pub netstat_fields: Pattern,
+    /// Where a container engine is asked for names, if one is.
+    pub containers_socket: Option<PathBuf>,
+    pub containers_labels: Vec<String>,
 }
 
 impl Collectors {

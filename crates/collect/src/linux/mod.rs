@@ -3,6 +3,7 @@
 use crate::{Entry, Options, Scrape, own, probe};
 
 mod cgroup_path;
+mod containers;
 mod cpu;
 mod cpufreq;
 mod diskstats;
@@ -27,6 +28,7 @@ mod vmstat;
 
 /// In order of their names.
 pub(crate) const COLLECTORS: &[Entry] = &[
+    containers::ENTRY,
     cpu::ENTRY,
     cpufreq::ENTRY,
     diskstats::ENTRY,
@@ -69,6 +71,7 @@ pub(crate) fn parse_everything(text: &str, options: &Options, out: &mut Scrape) 
         sockstat::parse("net/sockstat", text, 4096.0, &mut sockets, out);
         stat::parse(text, out).ok();
         vmstat::parse(text, &options.vmstat_fields, &mut pages, out);
+        containers::parse_everything(text);
         diskstats::parse_everything(text);
         filesystem::parse_everything(text);
         hwmon::parse_everything(text);

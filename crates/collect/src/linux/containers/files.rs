@@ -8,7 +8,7 @@
 use std::{fs::File, io, path::Path};
 
 use super::{super::pressure, tree::Hierarchy};
-use crate::host::{open, read_from_start};
+use crate::host::{open, read_piece};
 
 /// What a container's files say; what they do not is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,11 +48,20 @@ impl Figures {
         Some(self.memory_usage?.saturating_sub(self.inactive_file?))
     }
 
-    /// Empty again, with the room of its lists kept.
-    pub(super) fn clear(&mut self) {
+    /// Forgets what was measured, and keeps what was set: limits are read now and then only.
+    pub(super) fn forget_measured(&mut self) {
         let mut io = std::mem::take(&mut self.io);
         io.clear();
-        *self = Figures { io, ..Figures::default() };
+        *self = Figures {
+            quota: self.quota,
+            period: self.period,
+            shares: self.shares,
+            memory_limit: self.memory_limit,
+            swap_limit: self.swap_limit,
+            threads_max: self.threads_max,
+            io,
+            ..Figures::default()
+        };
     }
 
     fn device(&mut self, numbers: &str) -> &mut DeviceIo {
@@ -90,6 +99,8 @@ pub(super) struct Source {
     or: Option<&'static str>,
     /// For a file of v2: the v1 hierarchy that says the same, and is believed where it is mounted.
     unless: Option<Hierarchy>,
+    /// Whether it holds what somebody set, and need not be read at every tick.
+    is_setting: bool,
     /// `None` for a text that is not as expected.
     parse: fn(&str, &mut Figures) -> Option<()>,
 }
@@ -99,7 +110,7 @@ const fn v1(
     name: &'static str,
     parse: fn(&str, &mut Figures) -> Option<()>,
 ) -> Source {
-    Source { hierarchy, name, or: None, unless: None, parse }
+    Source { hierarchy, name, or: None, unless: None, is_setting: false, parse }
 }
 
 const fn v2(
@@ -107,7 +118,11 @@ const fn v2(
     name: &'static str,
     parse: fn(&str, &mut Figures) -> Option<()>,
 ) -> Source {
-    Source { hierarchy: Hierarchy::Unified, name, or: None, unless, parse }
+    Source { hierarchy: Hierarchy::Unified, name, or: None, unless, is_setting: false, parse }
+}
+
+const fn setting(source: Source) -> Source {
+    Source { is_setting: true, ..source }
 }
 
 const fn v1_or(source: Source, or: &'static str) -> Source {
@@ -120,22 +135,24 @@ pub(super) const SOURCES: &[Source] = &[
     }),
     v1(Hierarchy::Cpuacct, "cpuacct.stat", cpuacct_stat),
     v1(Hierarchy::Cpu, "cpu.stat", cpu_stat),
-    v1(Hierarchy::Cpu, "cpu.cfs_quota_us", |text, figures| {
+    setting(v1(Hierarchy::Cpu, "cpu.cfs_quota_us", |text, figures| {
         set_unless("-1", text, &mut figures.quota)
-    }),
-    v1(Hierarchy::Cpu, "cpu.cfs_period_us", |text, figures| {
+    })),
+    setting(v1(Hierarchy::Cpu, "cpu.cfs_period_us", |text, figures| {
         set(&mut figures.period, number(text)?)
-    }),
-    v1(Hierarchy::Cpu, "cpu.shares", |text, figures| set(&mut figures.shares, number(text)?)),
+    })),
+    setting(v1(Hierarchy::Cpu, "cpu.shares", |text, figures| {
+        set(&mut figures.shares, number(text)?)
+    })),
     v1(Hierarchy::Memory, "memory.usage_in_bytes", memory_usage),
     v1(Hierarchy::Memory, "memory.max_usage_in_bytes", memory_max_usage),
-    v1(Hierarchy::Memory, "memory.limit_in_bytes", |text, figures| {
+    setting(v1(Hierarchy::Memory, "memory.limit_in_bytes", |text, figures| {
         set_limit(text, &mut figures.memory_limit)
-    }),
+    })),
     // The limit of memory and swap together, as in cAdvisor; in v2 it is that of swap alone.
-    v1(Hierarchy::Memory, "memory.memsw.limit_in_bytes", |text, figures| {
+    setting(v1(Hierarchy::Memory, "memory.memsw.limit_in_bytes", |text, figures| {
         set_limit(text, &mut figures.swap_limit)
-    }),
+    })),
     v1(Hierarchy::Memory, "memory.failcnt", |text, figures| {
         set(&mut figures.failures, number(text)?)
     }),
@@ -161,20 +178,20 @@ pub(super) const SOURCES: &[Source] = &[
         "blkio.throttle.io_serviced",
     ),
     v1(Hierarchy::Pids, "pids.current", threads),
-    v1(Hierarchy::Pids, "pids.max", threads_max),
+    setting(v1(Hierarchy::Pids, "pids.max", threads_max)),
     v2(Some(Hierarchy::Cpuacct), "cpu.stat", cpu_stat),
-    v2(Some(Hierarchy::Cpu), "cpu.max", cpu_max),
+    setting(v2(Some(Hierarchy::Cpu), "cpu.max", cpu_max)),
     v2(Some(Hierarchy::Memory), "memory.current", memory_usage),
     v2(Some(Hierarchy::Memory), "memory.peak", memory_max_usage),
-    v2(Some(Hierarchy::Memory), "memory.max", |text, figures| {
+    setting(v2(Some(Hierarchy::Memory), "memory.max", |text, figures| {
         set_limit(text, &mut figures.memory_limit)
-    }),
+    })),
     v2(Some(Hierarchy::Memory), "memory.swap.current", |text, figures| {
         set(&mut figures.swap, number(text)?)
     }),
-    v2(Some(Hierarchy::Memory), "memory.swap.max", |text, figures| {
+    setting(v2(Some(Hierarchy::Memory), "memory.swap.max", |text, figures| {
         set_limit(text, &mut figures.swap_limit)
-    }),
+    })),
     v2(Some(Hierarchy::Memory), "memory.events", |text, figures| {
         pairs(text, |key, value| match key {
             "max" => figures.failures = Some(value),
@@ -185,7 +202,7 @@ pub(super) const SOURCES: &[Source] = &[
     v2(Some(Hierarchy::Memory), "memory.stat", memory_stat_v2),
     v2(Some(Hierarchy::Blkio), "io.stat", io_stat),
     v2(Some(Hierarchy::Pids), "pids.current", threads),
-    v2(Some(Hierarchy::Pids), "pids.max", threads_max),
+    setting(v2(Some(Hierarchy::Pids), "pids.max", threads_max)),
     v2(None, "cpu.pressure", |text, figures| pressure(text, &mut figures.cpu_pressure)),
     v2(None, "memory.pressure", |text, figures| pressure(text, &mut figures.memory_pressure)),
     v2(None, "io.pressure", |text, figures| pressure(text, &mut figures.io_pressure)),
@@ -212,33 +229,34 @@ impl Kept {
         self.open.is_some()
     }
 
-    /// Reads the file and takes its figures. A file that is not there is no error: its controller
-    /// may be off, its kernel older, or the container gone. It is looked for again when told to.
+    /// Reads the file and takes its figures; says whether there were any. A file that is not there is
+    /// no error: its controller may be off, its kernel older, or the container gone. It is looked for
+    /// again when told to.
     pub(super) fn read(
         &mut self,
         reading: &mut Reading<'_>,
         figures: &mut Figures,
-    ) -> io::Result<()> {
-        if self.is_missing && !reading.look_again {
-            return Ok(());
+    ) -> io::Result<bool> {
+        if (self.is_missing || self.source.is_setting) && !reading.look_again {
+            return Ok(false);
         }
         match self.load(reading) {
             Ok(()) => self.is_missing = false,
             Err(error) if is_absence(&error) => {
                 self.is_missing = true;
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => return Err(error),
         }
-        let parsed = std::str::from_utf8(reading.buffer)
-            .ok()
-            .and_then(|text| (self.source.parse)(text, figures));
-        parsed.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not as expected"))
+        let text = std::str::from_utf8(reading.buffer).ok();
+        let parsed = text.and_then(|text| (self.source.parse)(text, figures));
+        let unexpected = || io::Error::new(io::ErrorKind::InvalidData, "not as expected");
+        parsed.map(|()| true).ok_or_else(unexpected)
     }
 
     fn load(&mut self, reading: &mut Reading<'_>) -> io::Result<()> {
         if let Some(file) = self.open.take()
-            && read_from_start(&file, reading.buffer).is_ok()
+            && read_piece(&file, reading.buffer).is_ok()
         {
             self.open = Some(file);
             return Ok(());
@@ -247,8 +265,8 @@ impl Kept {
             (Err(error), Some(or)) if is_absence(&error) => open(&reading.folder.join(or))?,
             (opened, _) => opened?,
         };
-        read_from_start(&file, reading.buffer)?;
-        if *reading.may_keep > 0 {
+        read_piece(&file, reading.buffer)?;
+        if *reading.may_keep > 0 && !self.source.is_setting {
             *reading.may_keep -= 1;
             self.open = Some(file);
         }
@@ -262,7 +280,7 @@ pub(super) struct Reading<'a> {
     pub(super) buffer: &'a mut Vec<u8>,
     /// How many more descriptors may be kept.
     pub(super) may_keep: &'a mut usize,
-    /// Whether files that were not there are looked for.
+    /// Whether files that were not there are looked for, and settings read.
     pub(super) look_again: bool,
 }
 
@@ -456,7 +474,7 @@ pub(super) fn parse_everything(text: &str) {
         (source.parse)(text, &mut figures);
     }
     figures.working_set();
-    figures.clear();
+    figures.forget_measured();
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,7 +27,10 @@ use std::{
 use farol_model::{Labels, Lane, Metric, Text};
 
 use super::{cgroup_path, netdev};
-use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape};
+use crate::{
+    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape,
+    host::{open, read_from_start},
+};
 use engine::{Engine, Pairs};
 use files::{Figures, Kept, Reading};
 use process::Process;
@@ -191,7 +195,6 @@ fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
         engine,
         known: BTreeMap::new(),
         devices: HashMap::new(),
-        figures: Figures::default(),
         buffer: Vec::new(),
     }))
 }
@@ -203,8 +206,7 @@ struct Containers {
     known: BTreeMap<String, Container>,
     /// `8:0` → `/dev/sda`, as far as they were asked for.
     devices: HashMap<String, String>,
-    /// Both are emptied and filled again for each container.
-    figures: Figures,
+    /// Emptied and filled again with each file.
     buffer: Vec<u8>,
 }
 
@@ -214,10 +216,15 @@ struct Container {
     /// Ticks since it was first seen.
     age: u32,
     files: Vec<(PathBuf, Kept)>,
+    figures: Figures,
     /// Its group where containers are looked for.
     folder: PathBuf,
     has_groups: bool,
+    /// `cgroup.procs` of that group.
+    procs: Option<File>,
     process: Option<Process>,
+    /// The network that its process is on.
+    network: Option<u64>,
     started: Option<f64>,
     pairs: Option<Pairs>,
     labels: LabelSets,
@@ -257,8 +264,9 @@ fn say_bounds(search: &Search, out: &mut Scrape) {
 }
 
 impl Containers {
-    /// Each of these ticks, files and processes that were not found are looked for again: an engine
-    /// makes its groups and fills them bit by bit, and controllers can be turned on later.
+    /// At each of these ticks settings are read, and files and processes that were not found are
+    /// looked for again: an engine makes its groups and fills them bit by bit, and controllers can
+    /// be turned on later.
     const YOUNG_TICKS: u32 = 3;
     const TICKS_BETWEEN_LOOKS: u32 = 6;
 
@@ -293,16 +301,13 @@ impl Containers {
     fn find_processes(&mut self, host: &Host) {
         let mut boot_time = None;
         for container in self.known.values_mut() {
-            let is_gone =
-                |process: Process| process::network(&process.devices(&host.proc)).is_none();
-            let is_needed = match container.process {
-                None => container.looks_again(),
-                Some(process) => is_gone(process),
-            };
-            if !is_needed {
+            if container.is_on_known_network(&host.proc) {
                 continue;
             }
-            container.process = Process::first_of(&container.id, &container.folder, &host.proc);
+            if container.process.is_none() && !container.looks_again() {
+                continue;
+            }
+            container.find_process(&host.proc);
             // The oldest may end and a younger stay: the container's start is the first one's.
             if let (None, Some(process)) = (container.started, container.process) {
                 let boot_time = boot_time.get_or_insert_with(|| process::boot_time(&host.proc));
@@ -316,24 +321,12 @@ impl Containers {
     fn read(&mut self, host: &Host, tree: &Tree, out: &mut Scrape) {
         let mut may_keep = self.descriptors_left(tree);
         let mut problems = Problems::default();
-        let now = (out.now().as_seconds()).floor();
+        let now = out.now().as_seconds().floor();
         for container in self.known.values_mut() {
-            let look_again = container.looks_again();
-            self.figures.clear();
-            for (folder, kept) in &mut container.files {
-                let mut reading = Reading {
-                    folder,
-                    buffer: &mut self.buffer,
-                    may_keep: &mut may_keep,
-                    look_again,
-                };
-                if let Err(error) = kept.read(&mut reading, &mut self.figures) {
-                    problems.note(&folder.join(kept.source.name), &error, out);
-                }
-            }
-            let count = process::count(&container.folder, container.has_groups, &mut self.buffer);
+            let count = container.count_processes(&mut self.buffer, &mut may_keep);
+            let has_figures = container.read(&mut self.buffer, &mut may_keep, &mut problems, out);
             // A group without any process or figure was removed since it was found.
-            if self.figures == Figures::default() && count.is_none() {
+            if !has_figures && count.is_none() {
                 continue;
             }
             let labels = &container.labels;
@@ -345,11 +338,11 @@ impl Containers {
             push(LAST_SEEN, Some(now));
             push(START_TIME, container.started);
             push(PROCESSES, count.map(|count| count as f64));
-            push_figures(&self.figures, &mut push);
-            if let Some(seconds) = self.figures.cpu_seconds {
+            push_figures(&container.figures, &mut push);
+            if let Some(seconds) = container.figures.cpu_seconds {
                 out.push_labelled(CPU_USAGE, &labels.cpu, seconds);
             }
-            push_io(&self.figures, &mut container.labels, &mut self.devices, host, out);
+            push_io(&container.figures, &mut container.labels, &mut self.devices, host, out);
         }
         problems.say(out);
     }
@@ -364,8 +357,7 @@ impl Containers {
         }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let most = limit.unwrap_or(u64::MAX) / SHARE;
-        let files = self.known.values().flat_map(|container| &container.files);
-        let kept = files.filter(|(_, kept)| kept.is_open()).count();
+        let kept: usize = self.known.values().map(Container::descriptors).sum();
         usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(kept)
     }
 
@@ -373,8 +365,9 @@ impl Containers {
         let Some(machines) = process::network(&host.proc.join("1/net/dev")) else { return };
         let mut owners: HashMap<u64, (Process, &mut Container)> = HashMap::new();
         for container in self.known.values_mut() {
-            let Some(process) = container.process else { continue };
-            let Some(network) = process::network(&process.devices(&host.proc)) else { continue };
+            let (Some(process), Some(network)) = (container.process, container.network) else {
+                continue;
+            };
             if network == machines {
                 continue;
             }
@@ -409,9 +402,12 @@ impl Container {
             inode: found.inode,
             age: 0,
             files: files.collect(),
+            figures: Figures::default(),
             folder: searched.unwrap_or_default(),
             has_groups: false,
+            procs: None,
             process: None,
+            network: None,
             started: None,
             pairs: None,
         }
@@ -420,6 +416,68 @@ impl Container {
     fn looks_again(&self) -> bool {
         self.age <= Containers::YOUNG_TICKS
             || self.age.is_multiple_of(Containers::TICKS_BETWEEN_LOOKS)
+    }
+
+    /// Whether its process is there, and on the network that it was on before. An engine starts it
+    /// on the machine's and moves it; and the number of one that ended can be another's now.
+    fn is_on_known_network(&self, proc: &Path) -> bool {
+        let network = |process: Process| process::network(&process.devices(proc));
+        self.network.is_some() && self.process.and_then(network) == self.network
+    }
+
+    fn find_process(&mut self, proc: &Path) {
+        self.process = Process::first_of(&self.id, &self.folder, proc);
+        self.network = self.process.and_then(|process| process::network(&process.devices(proc)));
+    }
+
+    /// None where there are groups inside: their processes are not in the group's own file.
+    fn count_processes(&mut self, buffer: &mut Vec<u8>, may_keep: &mut usize) -> Option<usize> {
+        if self.has_groups {
+            return None;
+        }
+        if let Some(file) = self.procs.take()
+            && read_from_start(&file, buffer).is_ok()
+        {
+            self.procs = Some(file);
+            return process::count(buffer);
+        }
+        let file = open(&self.folder.join("cgroup.procs")).ok()?;
+        read_from_start(&file, buffer).ok()?;
+        if *may_keep > 0 {
+            *may_keep -= 1;
+            self.procs = Some(file);
+        }
+        process::count(buffer)
+    }
+
+    /// Whether any file had figures.
+    fn read(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        may_keep: &mut usize,
+        problems: &mut Problems,
+        out: &mut Scrape,
+    ) -> bool {
+        let look_again = self.looks_again();
+        if look_again {
+            self.figures = Figures::default();
+        } else {
+            self.figures.forget_measured();
+        }
+        let mut has_figures = false;
+        for (folder, kept) in &mut self.files {
+            let mut reading = Reading { folder, buffer, may_keep, look_again };
+            match kept.read(&mut reading, &mut self.figures) {
+                Ok(had_figures) => has_figures |= had_figures,
+                Err(error) => problems.note(&folder.join(kept.source.name), &error, out),
+            }
+        }
+        has_figures
+    }
+
+    fn descriptors(&self) -> usize {
+        let open = self.files.iter().filter(|(_, kept)| kept.is_open()).count();
+        open + usize::from(self.procs.is_some())
     }
 
     fn set_pairs(&mut self, path: &str, pairs: Option<&Pairs>) {
@@ -638,4 +696,233 @@ pub(super) fn parse_everything(text: &str) {
     process::parse_everything(text);
     engine::parse_everything(text);
     drop((cgroup_path::place(text), unescaped(text)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    use farol_model::Timestamp;
+
+    use super::*;
+
+    const ID: &str = "ab34aa3652d0fc3526c546122e00b49d9e513604f79383c2ea5b4f00fad7a353";
+
+    struct Machine {
+        _place: tempfile::TempDir,
+        host: Host,
+        collector: Box<dyn Collector>,
+        out: Scrape,
+        ticks: i64,
+    }
+
+    impl Machine {
+        /// Of v2, with one container that has one process.
+        fn new(options: &Options) -> Machine {
+            let place = tempfile::tempdir().unwrap();
+            let host = Host::recorded(place.path());
+            let collector = build(options).unwrap();
+            let machine = Machine { _place: place, host, collector, out: Scrape::new(), ticks: 0 };
+            machine.write("sys/fs/cgroup/cgroup.controllers", "cpu memory");
+            machine.write("proc/stat", "btime 1000\n");
+            machine.write("proc/1/net/dev", "head\nhead\n eth0: 1 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\n");
+            machine.container(&format!("docker/{ID}"), 70, 500);
+            machine
+        }
+
+        fn container(&self, path: &str, pid: u32, started: u64) {
+            let group = format!("sys/fs/cgroup/{path}");
+            self.write(&format!("{group}/memory.current"), "4096\n");
+            self.write(&format!("{group}/memory.max"), "8192\n");
+            self.write(&format!("{group}/cgroup.procs"), &format!("{pid}\n"));
+            let fields = "0 ".repeat(18);
+            self.write(&format!("proc/{pid}/stat"), &format!("{pid} (x) S {fields}{started} 0\n"));
+            self.write(&format!("proc/{pid}/cgroup"), &format!("0::/{path}\n"));
+            let table = format!("head\nhead\n eth0: {pid} 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n");
+            self.write(&format!("proc/{pid}/net/dev"), &table);
+        }
+
+        fn path(&self, path: &str) -> PathBuf {
+            self.host.proc.with_file_name(path)
+        }
+
+        #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
+        fn write(&self, path: &str, text: &str) {
+            let path = self.path(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+
+        #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
+        fn rename(&self, from: &str, to: &str) {
+            std::fs::rename(self.path(from), self.path(to)).unwrap();
+        }
+
+        fn tick(&mut self) -> Result<(), CollectError> {
+            self.out.begin(Timestamp::from_millis(self.ticks * 10_000));
+            self.ticks += 1;
+            self.collector.collect(&self.host, &mut self.out)
+        }
+
+        fn values(&self, name: &str) -> Vec<f64> {
+            let samples = self.out.samples().iter().filter(|sample| sample.name == *name);
+            samples.map(|sample| sample.value).collect()
+        }
+
+        fn label(&self, label: &str) -> Option<String> {
+            let sample = self.out.samples().iter().find(|sample| sample.name == *MEMORY_USAGE)?;
+            sample.labels.get(label).map(str::to_owned)
+        }
+    }
+
+    #[test]
+    fn what_a_container_sees_of_itself_is_absent_with_a_reason() {
+        let mut machine = Machine::new(&Options::default());
+        machine.write("sys/fs/cgroup/cgroup.type", "domain\n");
+        assert!(
+            matches!(machine.tick(), Err(CollectError::Absent(reason)) if reason.contains("own"))
+        );
+    }
+
+    #[test]
+    fn a_machine_without_containers_is_absent_with_a_reason() {
+        let mut machine = Machine::new(&Options::default());
+        machine.tick().unwrap();
+        machine.rename(&format!("sys/fs/cgroup/docker/{ID}"), "aside");
+        assert_eq!(machine.tick(), Err(CollectError::Absent("there is no container".into())));
+        assert!(machine.out.samples().is_empty());
+    }
+
+    #[test]
+    fn a_container_that_was_restarted_begins_anew() {
+        let mut machine = Machine::new(&Options::default());
+        machine.tick().unwrap();
+        let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
+        assert_eq!(machine.values(START_TIME), [1000.0 + 500.0 / ticks_per_second]);
+
+        let path = format!("docker/{ID}");
+        machine.rename(&format!("sys/fs/cgroup/{path}"), "aside");
+        machine.container(&path, 80, 900);
+        machine.tick().unwrap();
+        assert_eq!(machine.values(START_TIME), [1000.0 + 900.0 / ticks_per_second]);
+        assert_eq!(machine.values(NETWORK[0].0), [80.0]);
+    }
+
+    #[test]
+    fn a_shared_network_counts_once_and_the_machine_s_not_at_all() {
+        let mut machine = Machine::new(&Options::default());
+        let other = format!("docker/{}", ID.replace('a', "b"));
+        machine.container(&other, 90, 400);
+        machine.tick().unwrap();
+        let mut values = machine.values(NETWORK[0].0);
+        values.sort_by(f64::total_cmp);
+        assert_eq!(values, [70.0, 90.0]);
+
+        machine.rename("proc/70/net/dev", "aside");
+        symlink(machine.path("proc/90/net/dev"), machine.path("proc/70/net/dev")).unwrap();
+        machine.tick().unwrap();
+        assert_eq!(machine.values(NETWORK[0].0), [90.0]);
+        let owner = machine.out.samples().iter().find(|sample| sample.name == *NETWORK[0].0);
+        let older = format!("/{other}");
+        assert_eq!(owner.unwrap().labels.get("id"), Some(older.as_str()));
+
+        machine.rename("proc/90/net/dev", "aside");
+        symlink(machine.path("proc/1/net/dev"), machine.path("proc/90/net/dev")).unwrap();
+        machine.tick().unwrap();
+        assert_eq!(machine.values(NETWORK[0].0), []);
+    }
+
+    #[test]
+    fn a_limit_that_is_changed_is_seen_within_some_ticks() {
+        let mut machine = Machine::new(&Options::default());
+        for _ in 0..=Containers::YOUNG_TICKS {
+            machine.tick().unwrap();
+        }
+        assert_eq!(machine.values(SPEC_MEMORY), [8192.0]);
+        machine.write(&format!("sys/fs/cgroup/docker/{ID}/memory.max"), "max\n");
+        for _ in 0..Containers::TICKS_BETWEEN_LOOKS {
+            machine.tick().unwrap();
+        }
+        assert_eq!(machine.values(SPEC_MEMORY), []);
+        assert_eq!(machine.values(MEMORY_USAGE), [4096.0]);
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_is_a_problem_and_the_rest_goes_on() {
+        let mut machine = Machine::new(&Options::default());
+        machine.write(&format!("sys/fs/cgroup/docker/{ID}/cpu.max"), "much\n");
+        machine.tick().unwrap();
+        let problems = machine.out.take_problems();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].contains("cpu.max"), "{problems:?}");
+        assert_eq!(machine.values(MEMORY_USAGE), [4096.0]);
+    }
+
+    #[test]
+    fn containers_beyond_the_most_are_counted_and_named() {
+        let mut out = Scrape::new();
+        let search = Search { found: Vec::new(), left_out: 5, is_cut: false };
+        say_bounds(&search, &mut out);
+        assert_eq!(out.take_problems(), ["more than 1000 containers: 5 are left out"]);
+    }
+
+    fn with_socket(place: &Path) -> (UnixListener, Options) {
+        let socket = place.join("engine.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        (listener, Options { containers_socket: Some(socket), ..Options::default() })
+    }
+
+    #[test]
+    fn a_granted_engine_gives_names_from_the_first_tick_on() {
+        use std::io::{Read, Write};
+        let place = tempfile::tempdir().unwrap();
+        let (listener, options) = with_socket(place.path());
+        let mut machine = Machine::new(&options);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_exact(&mut [0; 3]).unwrap();
+                stream.write_all(include_bytes!("engine_answer.http")).unwrap();
+            });
+            machine.tick().unwrap();
+        });
+        // On a very busy machine the answer comes after the first tick.
+        machine.tick().unwrap();
+        assert_eq!(machine.label("name").as_deref(), Some("plain"));
+        assert_eq!(machine.label("image").as_deref(), Some("bb:1"));
+        let service = "container_label_com_docker_compose_service";
+        assert_eq!(machine.label(service).as_deref(), Some("web"));
+        assert_eq!(machine.label("container_label_secret"), None);
+    }
+
+    #[test]
+    fn an_engine_that_hangs_costs_the_names_only() {
+        let place = tempfile::tempdir().unwrap();
+        let (_listener, options) = with_socket(place.path());
+        let mut machine = Machine::new(&options);
+        machine.tick().unwrap();
+        assert_eq!(machine.values(MEMORY_USAGE), [4096.0]);
+        assert_eq!(machine.label("name"), None);
+        let problems = machine.out.take_problems();
+        assert!(problems[0].contains("no names of containers"), "{problems:?}");
+    }
+
+    #[test]
+    fn systemd_s_escapes_are_undone_in_names() {
+        assert_eq!(unescaped(r"build\x2dbox"), "build-box");
+        assert_eq!(unescaped(r"a\xzz\x0a\x"), r"a\xzz\x0a\x");
+        assert_eq!(unescaped("plain"), "plain");
+    }
+
+    #[test]
+    fn devices_are_known_by_name_while_they_are_there() {
+        let place = tempfile::tempdir().unwrap();
+        let host = Host::recorded(place.path());
+        let links = host.sys.join("dev/block");
+        std::fs::create_dir_all(&links).unwrap();
+        symlink("../../devices/virtual/block/cciss!c0d0", links.join("104:0")).unwrap();
+        let mut known = HashMap::new();
+        assert_eq!(device_name("104:0", &mut known, &host), "/dev/cciss/c0d0");
+        assert_eq!(device_name("9:9", &mut known, &host), "9:9");
+    }
 }

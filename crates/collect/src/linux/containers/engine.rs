@@ -29,7 +29,7 @@ use serde::Deserialize;
 use crate::runner::start_lap;
 
 /// HTTP/1.0: the body ends where the connection does, so there are no chunks to put together.
-const REQUEST: &[u8] =
+pub(super) const REQUEST: &[u8] =
     b"GET /containers/json HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n";
 const LARGEST_ANSWER: u64 = 4 << 20;
 /// For all of it: connecting, asking, and the last byte of the answer.
@@ -97,6 +97,12 @@ impl Engine {
             self.take(Engine::WAIT);
             self.is_slow = self.pending.is_some();
         }
+    }
+
+    /// Waits for the answer that is still to come.
+    #[cfg(test)]
+    pub(super) fn settle(&mut self) {
+        self.take(PATIENCE);
     }
 
     pub(super) fn known(&self, container: &str) -> Option<&Pairs> {
@@ -331,9 +337,7 @@ mod tests {
             question.join().unwrap()
         });
         // The answer may have come after the tick's wait.
-        if engine.pending.is_some() {
-            engine.take(PATIENCE);
-        }
+        engine.settle();
         (engine, question)
     }
 
@@ -399,9 +403,7 @@ mod tests {
         let mut asked = |seconds: i64, containers: &[&str]| {
             let now = Timestamp::from_millis(seconds * 1000);
             engine.update(now, containers.iter().copied());
-            if engine.pending.is_some() {
-                engine.take(PATIENCE);
-            }
+            engine.settle();
             engine.asked_at == Some(now)
         };
         assert!(asked(0, &["a"]));

@@ -189,14 +189,7 @@ pub(crate) const ENTRY: Entry = Entry {
 };
 
 fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
-    let engine = options.containers_socket.clone();
-    let engine = engine.map(|socket| Engine::new(socket, &options.containers_labels));
-    Ok(Box::new(Containers {
-        engine,
-        known: BTreeMap::new(),
-        devices: HashMap::new(),
-        buffer: Vec::new(),
-    }))
+    Ok(Box::new(Containers::new(options)))
 }
 
 struct Containers {
@@ -269,6 +262,12 @@ impl Containers {
     /// be turned on later.
     const YOUNG_TICKS: u32 = 3;
     const TICKS_BETWEEN_LOOKS: u32 = 6;
+
+    fn new(options: &Options) -> Containers {
+        let engine = options.containers_socket.clone();
+        let engine = engine.map(|socket| Engine::new(socket, &options.containers_labels));
+        Containers { engine, known: BTreeMap::new(), devices: HashMap::new(), buffer: Vec::new() }
+    }
 
     /// Forgets who is gone and begins with who is new. A group of a new inode is a restarted
     /// container's.
@@ -711,7 +710,7 @@ mod tests {
     struct Machine {
         _place: tempfile::TempDir,
         host: Host,
-        collector: Box<dyn Collector>,
+        collector: Containers,
         out: Scrape,
         ticks: i64,
     }
@@ -721,7 +720,7 @@ mod tests {
         fn new(options: &Options) -> Machine {
             let place = tempfile::tempdir().unwrap();
             let host = Host::recorded(place.path());
-            let collector = build(options).unwrap();
+            let collector = Containers::new(options);
             let machine = Machine { _place: place, host, collector, out: Scrape::new(), ticks: 0 };
             machine.write("sys/fs/cgroup/cgroup.controllers", "cpu memory");
             machine.write("proc/stat", "btime 1000\n");
@@ -829,7 +828,7 @@ mod tests {
         machine.rename("proc/90/net/dev", "aside");
         symlink(machine.path("proc/1/net/dev"), machine.path("proc/90/net/dev")).unwrap();
         machine.tick().unwrap();
-        assert_eq!(machine.values(NETWORK[0].0), []);
+        assert!(machine.values(NETWORK[0].0).is_empty());
     }
 
     #[test]
@@ -843,7 +842,7 @@ mod tests {
         for _ in 0..Containers::TICKS_BETWEEN_LOOKS {
             machine.tick().unwrap();
         }
-        assert_eq!(machine.values(SPEC_MEMORY), []);
+        assert!(machine.values(SPEC_MEMORY).is_empty());
         assert_eq!(machine.values(MEMORY_USAGE), [4096.0]);
     }
 
@@ -873,7 +872,7 @@ mod tests {
     }
 
     #[test]
-    fn a_granted_engine_gives_names_from_the_first_tick_on() {
+    fn a_granted_engine_gives_names_images_and_the_wanted_labels() {
         use std::io::{Read, Write};
         let place = tempfile::tempdir().unwrap();
         let (listener, options) = with_socket(place.path());
@@ -881,12 +880,13 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let (mut stream, _) = listener.accept().unwrap();
-                stream.read_exact(&mut [0; 3]).unwrap();
+                stream.read_exact(&mut [0; engine::REQUEST.len()]).unwrap();
                 stream.write_all(include_bytes!("engine_answer.http")).unwrap();
             });
             machine.tick().unwrap();
         });
         // On a very busy machine the answer comes after the first tick.
+        machine.collector.engine.as_mut().unwrap().settle();
         machine.tick().unwrap();
         assert_eq!(machine.label("name").as_deref(), Some("plain"));
         assert_eq!(machine.label("image").as_deref(), Some("bb:1"));

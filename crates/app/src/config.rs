@@ -154,6 +154,8 @@ pub fn collect_options(
         top_command: collectors.top_command,
         process_groups: config.process_groups.iter().map(process_group).collect(),
         processes: Arc::default(),
+        containers_socket: collectors.containers_socket.clone(),
+        containers_labels: collectors.containers_labels.clone(),
         own,
         probes,
     }

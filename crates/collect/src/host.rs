@@ -156,7 +156,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
+/// The whole file into `buffer`, which is grown as needed and otherwise reused.
+pub(crate) fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
     const LEAST: usize = 4096;
     if buffer.capacity() < LEAST {
         buffer.reserve_exact(LEAST);
@@ -184,6 +185,23 @@ fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
 
 const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 const SYSFS_MAGIC: u32 = 0x6265_6572;
+/// [`read_from_start`] for a file that the kernel makes in one piece: what does not fill the buffer
+/// is all of it, so that nobody need ask for the end.
+pub(crate) fn read_piece(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
+    const ROOM: usize = 16 * 1024;
+    buffer.resize(ROOM.max(buffer.capacity()), 0);
+    let read = loop {
+        match file.read_at(buffer, 0) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other.inspect_err(|_| buffer.clear())?,
+        }
+    };
+    if read == buffer.len() {
+        return read_from_start(file, buffer);
+    }
+    buffer.truncate(read);
+    Ok(())
+}
 
 fn is_made_anew_by_the_kernel(file: &File) -> bool {
     is_in_procfs(file) || is_of(file, SYSFS_MAGIC)
@@ -231,6 +249,9 @@ mod tests {
         let text = "x".repeat(100_000);
         write(&host.proc.join("big"), &text);
         assert_eq!(HotFile::new(Tree::Proc, "big").read_str(&host).unwrap(), text);
+        let mut buffer = Vec::new();
+        read_piece(&open(&host.proc.join("big")).unwrap(), &mut buffer).unwrap();
+        assert_eq!(buffer, text.as_bytes());
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    path::PathBuf,
     sync::{Arc, LazyLock},
 };
 
@@ -76,6 +77,10 @@ pub struct Options {
     pub process_groups: Vec<ProcessGroup>,
     /// What the collectors of processes share, so that `/proc` is read once a tick.
     pub processes: Arc<ProcessTable>,
+    /// Where a container engine answers for names; none is asked without it.
+    pub containers_socket: Option<PathBuf>,
+    /// The containers' labels that become labels of their series.
+    pub containers_labels: Vec<String>,
     /// Farol's own figures, kept by `app`.
     pub own: Arc<own::Board>,
     /// The newest results of the latency probes, kept by `app`'s probe tasks.
@@ -88,6 +93,8 @@ impl Options {
     pub const FILESYSTEM_TYPES_EXCLUDE: &str = "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$";
     pub const DISKSTATS_DEVICE_EXCLUDE: &str =
         r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$";
+    pub const CONTAINERS_LABELS: [&str; 2] =
+        ["com.docker.compose.project", "com.docker.compose.service"];
     pub const NOTHING: &str = "^$";
     pub const VMSTAT_FIELDS: &str = "^(oom_kill|pgpg|pswp|pg.*fault).*";
     pub const NETSTAT_FIELDS: &str = "^(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(InOctets|OutOctets)|Icmp6?_(InMsgs|OutMsgs)|TcpExt_(Listen.*|Syncookies.*|TCPSynRetrans|TCPTimeouts|TCPOFOQueue|TCPRcvQDrop)|Tcp_(ActiveOpens|InSegs|OutSegs|OutRsts|PassiveOpens|RetransSegs|CurrEstab)|Udp6?_(InDatagrams|OutDatagrams|NoPorts|RcvbufErrors|SndbufErrors))$";
@@ -107,6 +114,8 @@ impl Default for Options {
             top_command: TopCommand::default(),
             process_groups: Vec::new(),
             processes: Arc::default(),
+            containers_socket: None,
+            containers_labels: Options::CONTAINERS_LABELS.map(str::to_owned).into(),
             own: Arc::default(),
             probes: Arc::default(),
         }

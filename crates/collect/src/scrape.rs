@@ -107,6 +107,13 @@ impl Scrape {
         self.top.push(process);
     }
 
+    /// A sample whose label set the collector keeps from tick to tick itself, because the names of
+    /// its labels are not part of the program.
+    pub fn push_labelled(&mut self, name: &'static str, labels: &Labels, value: f64) {
+        let (name, labels) = (Text::from_static(name), labels.clone());
+        self.samples.push(Sample { name, labels, value });
+    }
+
     /// Something that could not be read, while the rest could: the outcome becomes *partial*.
     pub fn problem(&mut self, reason: impl Into<String>) {
         self.problems.push(reason.into());

@@ -266,10 +266,7 @@ impl Values {
     /// The machine's own name is what scrapers and people on the same network know it by. It opens
     /// no door: a stranger's page cannot be served under it.
     fn allowed_hosts(&self) -> Vec<String> {
-        let mut hosts = match self.value("web.allowed_hosts") {
-            Value::Texts(hosts) => hosts.clone(),
-            _ => Vec::new(),
-        };
+        let mut hosts = self.texts("web.allowed_hosts");
         let own = self.text("host_name");
         // It may be any text, `*` too.
         if units::is_host(own) {
@@ -311,6 +308,9 @@ impl Values {
                 "none" => TopCommand::None,
                 _ => TopCommand::Program,
             },
+            containers_socket: (!self.is_open("collectors.containers.socket"))
+                .then(|| self.path("collectors.containers.socket")),
+            containers_labels: self.texts("collectors.containers.labels"),
         }
     }
 
@@ -403,6 +403,13 @@ impl Values {
         match self.value(key) {
             Value::Text(text) => text,
             _ => "",
+        }
+    }
+
+    fn texts(&self, key: &str) -> Vec<String> {
+        match self.value(key) {
+            Value::Texts(texts) => texts.clone(),
+            _ => Vec::new(),
         }
     }
 

@@ -132,6 +132,7 @@ fn kind(kind: Kind) -> String {
         | Kind::Pattern
         | Kind::Addresses
         | Kind::Hosts
+        | Kind::Labels
         | Kind::Collectors
         | Kind::IcmpProbes
         | Kind::TcpProbes

@@ -156,6 +156,7 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::Pattern => "PATTERN",
         Kind::Addresses => "ADDRESS",
         Kind::Hosts => "HOST",
+        Kind::Labels => "LABEL",
         Kind::Collectors => "COLLECTOR",
         Kind::IcmpProbes => "HOST",
         Kind::TcpProbes => "HOST:PORT",

@@ -40,15 +40,26 @@ pub struct Alias {
 pub enum Kind {
     Text(TextRule),
     Path,
-    Duration { least: Duration, most: Duration },
-    Size { least: u64, most: u64 },
-    Count { least: u64, most: u64 },
+    Duration {
+        least: Duration,
+        most: Duration,
+    },
+    Size {
+        least: u64,
+        most: u64,
+    },
+    Count {
+        least: u64,
+        most: u64,
+    },
     Bool,
     Choice(&'static [&'static str]),
     Pattern,
     Addresses,
     Hosts,
     Collectors,
+    /// Labels of containers.
+    Labels,
     IcmpProbes,
     TcpProbes,
     ProcessGroups,
@@ -82,6 +93,7 @@ impl Kind {
             Kind::Addresses => "list of addresses",
             Kind::Hosts => "list of host names",
             Kind::Collectors => "list of collectors",
+            Kind::Labels => "list of labels",
             Kind::IcmpProbes | Kind::TcpProbes => "list of probes",
             Kind::ProcessGroups => "list of process groups",
         }
@@ -93,6 +105,7 @@ impl Kind {
             Kind::Addresses
                 | Kind::Hosts
                 | Kind::Collectors
+                | Kind::Labels
                 | Kind::IcmpProbes
                 | Kind::TcpProbes
                 | Kind::ProcessGroups
@@ -231,6 +244,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("collectors.disable", Kind::Collectors, "none", "Collectors to turn off.")
         .without_flag(),
     Setting::new("collectors.disable_defaults", Kind::Bool, "false", "Whether every collector is off that is not enabled by name."),
+    Setting::new("collectors.containers.socket", Kind::Path, "", "Socket of Docker or Podman, asked for the names, images and labels of containers and for nothing else.")
+        .unset("none: no engine is asked, and containers have ids only", "/run/docker.sock"),
+    Setting::new("collectors.containers.labels", Kind::Labels, "com.docker.compose.project,com.docker.compose.service", "Labels of containers that become labels of their series, with `container_label_` in front; at most 32."),
     Setting::new("collectors.filesystem.mount_points_exclude", Kind::Pattern, Options::FILESYSTEM_MOUNT_POINTS_EXCLUDE, "Mount points that are left out.")
         .also(&[Alias::old("collector.filesystem.ignored-mount-points")]),
     Setting::new("collectors.filesystem.fs_types_exclude", Kind::Pattern, Options::FILESYSTEM_TYPES_EXCLUDE, "Filesystem types that are left out.")

@@ -98,6 +98,9 @@ pub struct Collectors {
     pub vmstat_fields: Pattern,
     pub netstat_fields: Pattern,
     pub top_command: TopCommand,
+    /// Where a container engine is asked for names, if one is.
+    pub containers_socket: Option<PathBuf>,
+    pub containers_labels: Vec<String>,
 }
 
 impl Collectors {

@@ -136,6 +136,7 @@ impl Reading<'_> {
                 self.many(node, units::address, SocketAddr::to_string, Value::Addresses)
             }
             Kind::Hosts => self.many(node, host, Clone::clone, Value::Texts),
+            Kind::Labels => self.labels(node),
             Kind::Collectors => {
                 self.many(node, collector, |name| (*name).to_owned(), Value::Collectors)
             }
@@ -172,6 +173,18 @@ impl Reading<'_> {
             Some((value, shown, identity))
         };
         self.items(node, MOST_ITEMS, read, wrap)
+    }
+
+    /// Each is one more label of every series of a container.
+    fn labels(&mut self, node: &Node) -> Option<Parsed> {
+        const MOST: usize = 32;
+        let read = |text: &str| checked(TextRule::Label, text);
+        let parsed = self.many(node, read, Clone::clone, Value::Texts)?;
+        if matches!(&parsed.value, Value::Texts(labels) if labels.len() > MOST) {
+            self.complain(node, self.setting.key, format!("has more than {MOST} items"));
+            return None;
+        }
+        Some(parsed)
     }
 
     fn probes(

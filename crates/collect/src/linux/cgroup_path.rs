@@ -3,7 +3,8 @@
 //! Container engines and systemd name the groups they make, and nothing else tells whose a process
 //! is without asking them: `docker-<id>.scope`, `crio-<id>.scope`, `libpod-<id>.scope` and
 //! `cri-containerd-<id>.scope` where systemd makes the groups, a plain `<id>` below `docker` or
-//! `kubepods` where the engine does, `lxc.payload.<name>` and `machine-<name>.scope` elsewhere.
+//! `kubepods` where the engine does, `<slice>:<engine>:<id>` where the engine does and was given a
+//! path meant for systemd, `lxc.payload.<name>` and `machine-<name>.scope` elsewhere.
 
 /// Both borrowed from the path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,12 @@ pub(crate) fn place(path: &str) -> Place<'_> {
     place
 }
 
+/// All containers on the path, the outermost first.
+pub(super) fn containers(path: &str) -> impl Iterator<Item = &str> {
+    let parents = std::iter::once("").chain(path.split('/'));
+    parents.zip(path.split('/')).filter_map(|(parent, part)| container(parent, part))
+}
+
 const UNIT_SUFFIXES: [&str; 2] = [".service", ".scope"];
 /// What engines put before the id in the names of their scopes. Their monitors
 /// (`libpod-conmon-<id>.scope`) are no containers: what follows is not an id.
@@ -48,9 +55,13 @@ fn is_unit(part: &str) -> bool {
     UNIT_SUFFIXES.iter().any(|suffix| part.len() > suffix.len() && part.ends_with(suffix))
 }
 
-fn container<'a>(parent: &str, part: &'a str) -> Option<&'a str> {
+/// The container whose own group `part` is, in the group `parent`.
+pub(super) fn container<'a>(parent: &str, part: &'a str) -> Option<&'a str> {
     if is_id(part) {
         return Some(part);
+    }
+    if let Some((_, id)) = part.rsplit_once(':') {
+        return Some(id).filter(|id| is_id(id));
     }
     if let Some(name) = part.strip_prefix("lxc.payload.") {
         return Some(name).filter(|name| !name.is_empty());
@@ -65,12 +76,14 @@ fn container<'a>(parent: &str, part: &'a str) -> Option<&'a str> {
     if parent == "machine.slice"
         && let Some(name) = scope.strip_prefix("machine-")
     {
-        return Some(name);
+        // libvirt puts its virtual machines there too: those are no containers.
+        return Some(name).filter(|name| !name.starts_with(r"qemu\x2d"));
     }
     ENGINES.iter().find_map(|engine| scope.strip_prefix(engine)).filter(|id| is_id(id))
 }
 
-fn is_id(text: &str) -> bool {
+/// Whether it is an engine's id, and not a name.
+pub(super) fn is_id(text: &str) -> bool {
     text.len() == ID_DIGITS
         && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
 }
@@ -103,6 +116,29 @@ mod tests {
         assert_eq!(place("/lxc/web").container, Some("web"));
         assert_eq!(place("/machine.slice/systemd-nspawn@db.service/payload").container, Some("db"));
         assert_eq!(place("/machine.slice/machine-db.scope").container, Some("db"));
+    }
+
+    #[test]
+    fn a_path_meant_for_systemd_is_a_container_s_all_the_same() {
+        let path = format!(
+            "/system.slice/containerd.service/kubepods-burstable-pod1.slice:cri-containerd:{ID}"
+        );
+        assert_eq!(place(&path).container, Some(ID));
+        assert_eq!(place("/a:b:c").container, None);
+    }
+
+    #[test]
+    fn containers_in_containers_are_named_from_the_outermost() {
+        let path = format!("/lxc.payload.box/docker/{ID}/init");
+        assert_eq!(containers(&path).collect::<Vec<_>>(), ["box", ID]);
+        assert_eq!(containers("/system.slice").count(), 0);
+    }
+
+    #[test]
+    fn a_virtual_machine_is_no_container() {
+        let scope = r"machine-qemu\x2d1\x2dweb.scope";
+        let path = format!("/machine.slice/{scope}");
+        assert_eq!(place(&path), Place { unit: Some(scope), ..Place::default() });
     }
 
     #[test]

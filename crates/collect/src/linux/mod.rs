@@ -4,6 +4,7 @@ use crate::{Entry, Options, Scrape, own, probe};
 
 mod btrfs;
 pub(crate) mod cgroup_path;
+mod containers;
 mod cpu;
 mod cpufreq;
 mod diskstats;
@@ -39,6 +40,7 @@ pub use process_table::ProcessTable;
 /// In order of their names.
 pub(crate) const COLLECTORS: &[Entry] = &[
     btrfs::ENTRY,
+    containers::ENTRY,
     cpu::ENTRY,
     cpufreq::ENTRY,
     diskstats::ENTRY,
@@ -88,6 +90,7 @@ pub(crate) fn parse_everything(text: &str, options: &Options, out: &mut Scrape) 
         stat::parse(text, out).ok();
         vmstat::parse(text, &options.vmstat_fields, &mut pages, out);
         btrfs::parse_everything(text, out);
+        containers::parse_everything(text);
         diskstats::parse_everything(text);
         filesystem::parse_everything(text);
         hwmon::parse_everything(text);

@@ -62,7 +62,7 @@ const fn counter(name: &'static str, unit: &'static str, help: &'static str) -> 
     Metric::counter(name, unit, help)
 }
 
-const COLUMNS: usize = 16;
+pub(super) const COLUMNS: usize = 16;
 const _: () = assert!(METRICS.len() == COLUMNS);
 
 pub(crate) const ENTRY: Entry = Entry {
@@ -121,7 +121,8 @@ impl Collector for Netdev {
     }
 }
 
-fn parse_line(line: &str) -> Result<(&str, [u64; COLUMNS]), CollectError> {
+/// A device and its 16 numbers: 8 of receiving, 8 of sending.
+pub(super) fn parse_line(line: &str) -> Result<(&str, [u64; COLUMNS]), CollectError> {
     let malformed = || CollectError::Failed(format!("net/dev: not a device's line: {line:?}"));
     // A name may hold a colon (an alias), the numbers never do.
     let (device, numbers) = line.rsplit_once(':').ok_or_else(malformed)?;

@@ -127,7 +127,8 @@ pub(crate) fn parse(file: &str, text: &str, out: &mut Scrape) {
     }
 }
 
-fn parse_line(line: &str) -> Option<(&str, u64)> {
+/// The line's first word and its total in microseconds.
+pub(super) fn parse_line(line: &str) -> Option<(&str, u64)> {
     let mut fields = line.split_ascii_whitespace();
     let first = fields.next()?;
     let total = fields.find_map(|field| field.strip_prefix("total="))?;

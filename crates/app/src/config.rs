@@ -15,7 +15,9 @@ use std::{
     sync::Arc,
 };
 
-use farol_collect::{Host, own, probe};
+use farol_collect::{Host, own, probe, textfile};
+use farol_model::Exposed;
+use farol_wire::exposition::{Limits, exposed};
 
 pub use flags::{FlagRow, Sets, add_flags, flags, flags_from};
 pub use problem::{Problem, Problems, Source};
@@ -136,6 +138,7 @@ pub fn collect_options(
     config: &Config,
     own: Arc<own::Board>,
     probes: Arc<probe::Board>,
+    texts: Arc<textfile::Board>,
 ) -> farol_collect::Options {
     let collectors = &config.collectors;
     farol_collect::Options {
@@ -146,9 +149,21 @@ pub fn collect_options(
         netclass_ignored_devices: collectors.netclass_ignored_devices.0.clone(),
         vmstat_fields: collectors.vmstat_fields.0.clone(),
         netstat_fields: collectors.netstat_fields.0.clone(),
+        cpu_info: collectors.cpu_info,
+        compatibility: collectors.compatibility,
+        textfile: textfile::Settings {
+            directories: collectors.textfile_directories.clone(),
+            parse: parse_textfile,
+            board: texts,
+        },
         own,
         probes,
     }
+}
+
+/// `collect` and `wire` do not know each other: the format is brought to the collector here.
+fn parse_textfile(text: &[u8]) -> Result<Exposed, String> {
+    exposed(text, &Limits::default()).map_err(|error| error.to_string())
 }
 
 /// The process' environment, read once at start. Bytes that are not UTF-8 become U+FFFD, which no

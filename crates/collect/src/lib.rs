@@ -18,11 +18,13 @@ mod runner;
 mod scrape;
 pub mod signs;
 pub mod summary;
+pub mod textfile;
 
 pub use host::{Host, HotFile, Tree};
 pub use reference::{Chapter, reference_markdown};
 pub use registry::{
-    COLLECTORS, Collector, Entry, Options, OptionsError, Scope, collector_of, describe,
+    COLLECTORS, Collector, Compatibility, Entry, Options, OptionsError, Scope, collector_of,
+    describe,
 };
 pub use runner::{Runner, Tick};
 pub use scrape::{CollectError, Scrape};

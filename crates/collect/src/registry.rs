@@ -9,7 +9,7 @@ use std::{
 use farol_model::{Description, Lane, Metric};
 use regex::Regex;
 
-use crate::{CollectError, Host, Scrape, linux, own, probe, process, summary};
+use crate::{CollectError, Host, Scrape, linux, own, probe, process, summary, textfile};
 
 pub trait Collector: Send {
     /// Reads the machine and pushes samples. What is pushed before an error is returned counts
@@ -71,6 +71,10 @@ pub struct Options {
     pub netclass_ignored_devices: Regex,
     pub vmstat_fields: Regex,
     pub netstat_fields: Regex,
+    /// Whether `cpu` also says what each CPU is, from `/proc/cpuinfo`.
+    pub cpu_info: bool,
+    pub compatibility: Compatibility,
+    pub textfile: textfile::Settings,
     /// Farol's own figures, kept by `app`.
     pub own: Arc<own::Board>,
     /// The newest results of the latency probes, kept by `app`'s probe tasks.
@@ -99,9 +103,36 @@ impl Default for Options {
             netclass_ignored_devices: pattern(Options::NOTHING),
             vmstat_fields: pattern(Options::VMSTAT_FIELDS),
             netstat_fields: pattern(Options::NETSTAT_FIELDS),
+            cpu_info: false,
+            compatibility: Compatibility::default(),
+            textfile: textfile::Settings::default(),
             own: Arc::default(),
             probes: Arc::default(),
         }
+    }
+}
+
+/// How far we go beyond node_exporter's names and labels, so that a board finds all it asks for.
+/// What each step adds, and why the last is not the default, is in
+/// `docs/reference/node-exporter-parity.md`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compatibility {
+    /// Not at all.
+    Exact,
+    /// Names that node_exporter does not have, beside its own.
+    #[default]
+    Names,
+    /// Also a label that its series do not have.
+    Labels,
+}
+
+impl Compatibility {
+    pub(crate) fn adds_names(self) -> bool {
+        self != Compatibility::Exact
+    }
+
+    pub(crate) fn adds_labels(self) -> bool {
+        self == Compatibility::Labels
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use farol_collect::{COLLECTORS, Host};
+use farol_collect::{COLLECTORS, Compatibility, Host};
 use farol_model::Text;
 
 use super::{
@@ -286,6 +286,16 @@ impl Values {
             netclass_ignored_devices: self.pattern("collectors.netclass.ignored_devices"),
             vmstat_fields: self.pattern("collectors.vmstat.fields"),
             netstat_fields: self.pattern("collectors.netstat.fields"),
+            cpu_info: self.bool("collectors.cpu.info"),
+            textfile_directories: match self.value("collectors.textfile.directory") {
+                Value::Paths(paths) => paths.clone(),
+                _ => Vec::new(),
+            },
+            compatibility: match self.text("collectors.compatibility") {
+                "exact" => Compatibility::Exact,
+                "labels" => Compatibility::Labels,
+                _ => Compatibility::Names,
+            },
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use farol_collect::{COLLECTORS, Entry, Host};
+use farol_collect::{COLLECTORS, Compatibility, Entry, Host};
 use farol_model::{Stream, Text};
 use regex::Regex;
 
@@ -96,6 +96,10 @@ pub struct Collectors {
     pub netclass_ignored_devices: Pattern,
     pub vmstat_fields: Pattern,
     pub netstat_fields: Pattern,
+    pub cpu_info: bool,
+    /// May hold `*` and `?`.
+    pub textfile_directories: Vec<PathBuf>,
+    pub compatibility: Compatibility,
 }
 
 impl Collectors {

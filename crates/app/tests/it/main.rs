@@ -13,5 +13,6 @@ mod export;
 mod kill;
 mod network;
 mod program;
+mod textfile;
 mod two_processes;
 mod world;

@@ -7,8 +7,7 @@ use std::path::Path;
 use farol_model::{Lane, Metric};
 
 use crate::{
-    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, host::open,
-    host::read_small,
+    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, host::read_small,
 };
 
 const INFO: &str = "node_uname_info";
@@ -67,16 +66,7 @@ fn machine(host: &Host, folder: &Path) -> Option<String> {
     if let Ok(arch) = read_small(&folder.join("arch")) {
         return Some(arch);
     }
-    is_procfs(&host.proc).then(|| rustix::system::uname().machine().to_string_lossy().into_owned())
-}
-
-fn is_procfs(folder: &Path) -> bool {
-    // The field's type differs between C libraries; the magic number fits any.
-    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
-    open(folder)
-        .ok()
-        .and_then(|folder| rustix::fs::fstatfs(folder).ok())
-        .is_some_and(|stat| stat.f_type as u32 == PROC_SUPER_MAGIC)
+    host.is_this_kernel().then(|| rustix::system::uname().machine().to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -16,9 +16,11 @@ use std::{
 };
 
 use farol_collect::{
-    Host, own, probe,
+    Host, own, probe, textfile,
     view::{self, Found, Given},
 };
+use farol_model::Exposed;
+use farol_wire::exposition::{Limits, exposed};
 
 pub use flags::{FlagRow, Sets, add_flags, flags, flags_from};
 pub use problem::{Problem, Problems, Source};
@@ -141,6 +143,7 @@ pub fn collect_options(
     config: &Config,
     own: Arc<own::Board>,
     probes: Arc<probe::Board>,
+    texts: Arc<textfile::Board>,
 ) -> farol_collect::Options {
     let collectors = &config.collectors;
     farol_collect::Options {
@@ -156,6 +159,13 @@ pub fn collect_options(
         processes: Arc::default(),
         containers_socket: collectors.containers_socket.clone(),
         containers_labels: collectors.containers_labels.clone(),
+        cpu_info: collectors.cpu_info,
+        compatibility: collectors.compatibility,
+        textfile: textfile::Settings {
+            directories: collectors.textfile_directories.clone(),
+            parse: parse_textfile,
+            board: texts,
+        },
         own,
         probes,
     }
@@ -169,6 +179,11 @@ fn process_group(group: &ProcessGroup) -> farol_collect::ProcessGroup {
         unit: pattern(&group.unit),
         user: pattern(&group.user),
     }
+}
+
+/// `collect` and `wire` do not know each other: the format is brought to the collector here.
+fn parse_textfile(text: &[u8]) -> Result<Exposed, String> {
+    exposed(text, &Limits::default()).map_err(|error| error.to_string())
 }
 
 /// The process' environment, read once at start. Bytes that are not UTF-8 become U+FFFD, which no

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use farol_collect::{OptionsError, Runner, own, probe};
+use farol_collect::{OptionsError, Runner, own, probe, textfile};
 use farol_model::{Lane, Stream};
 
 use crate::{
@@ -17,14 +17,20 @@ use crate::{
 pub struct Boards {
     pub own: Arc<own::Board>,
     pub probes: Arc<probe::Board>,
+    /// What text files say of their families.
+    pub texts: Arc<textfile::Board>,
     /// In `serve` only.
     pub followed: Arc<Mutex<own::Followed>>,
 }
 
 /// One plan per lane, by `Lane::index`.
 pub fn plans(config: &Config, boards: &Boards) -> Result<[Plan; 2], OptionsError> {
-    let options =
-        config::collect_options(config, Arc::clone(&boards.own), Arc::clone(&boards.probes));
+    let options = config::collect_options(
+        config,
+        Arc::clone(&boards.own),
+        Arc::clone(&boards.probes),
+        Arc::clone(&boards.texts),
+    );
     let entries = config.collectors.entries();
     let plan = |lane: Lane| -> Result<Plan, OptionsError> {
         let host = config.host.clone();

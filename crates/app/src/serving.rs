@@ -42,6 +42,7 @@ pub(crate) fn site(
     };
     farol_web::Site {
         live: Arc::new(live),
+        texts: Arc::clone(&boards.texts),
         current,
         ready,
         now: Arc::new(clock::now),

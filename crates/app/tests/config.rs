@@ -191,7 +191,12 @@ fn every_default_reaches_the_typed_configuration() {
 #[test]
 fn collectors_are_told_the_default_patterns_by_default() {
     let config = Machine::new().good().config;
-    let options = config::collect_options(&config, Default::default(), Default::default());
+    let options = config::collect_options(
+        &config,
+        Default::default(),
+        Default::default(),
+        Default::default(),
+    );
     let defaults = farol_collect::Options::default();
     // Boards aside, both print the same.
     assert_eq!(format!("{options:?}"), format!("{defaults:?}"));

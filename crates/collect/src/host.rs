@@ -58,6 +58,22 @@ impl Host {
         }
     }
 
+    /// Whether `proc` is a procfs, and so what the kernel we run on says: only then may a system
+    /// call answer for the machine. A folder of recorded files is another machine.
+    pub(crate) fn is_this_kernel(&self) -> bool {
+        is_procfs(&self.proc)
+    }
+
+    /// Bytes of a page, for counts that the kernel gives in pages. A recorded machine tells it in
+    /// `self/smaps` (fs/proc/task_mmu.c); where nothing does, it is not guessed from ours.
+    pub(crate) fn page_bytes(&self) -> Option<u64> {
+        if self.is_this_kernel() {
+            return Some(rustix::param::page_size() as u64);
+        }
+        let smaps = read_small(&self.proc.join("self/smaps")).ok()?;
+        smaps.lines().find_map(kernel_page_bytes)
+    }
+
     /// The name the machine calls itself, if it says one.
     pub fn host_name(&self) -> Option<String> {
         name_in(&read_small(&self.name).ok()?)
@@ -129,6 +145,73 @@ impl HotFile {
     }
 }
 
+/// A file of one line per socket or the like, read at every tick through a buffer of fixed size:
+/// a busy machine's is many megabytes.
+#[derive(Debug)]
+pub(crate) struct StreamedFile {
+    tree: Tree,
+    relative: PathBuf,
+    kept: Option<File>,
+    buffer: Box<[u8]>,
+}
+
+impl StreamedFile {
+    /// More than the longest line, and several pages: procfs gives out little more than one at once.
+    const BUFFER_BYTES: usize = 32 * 1024;
+
+    pub(crate) fn new(tree: Tree, relative: impl Into<PathBuf>) -> StreamedFile {
+        let buffer = vec![0; StreamedFile::BUFFER_BYTES].into_boxed_slice();
+        StreamedFile { tree, relative: relative.into(), kept: None, buffer }
+    }
+
+    /// Each line, without its end. A file that is not there is *absent*; anything else *failed*.
+    pub(crate) fn each_line(
+        &mut self,
+        host: &Host,
+        mut line: impl FnMut(&[u8]),
+    ) -> Result<(), CollectError> {
+        let path = host.tree(self.tree).join(&self.relative);
+        let failed = |error: io::Error| CollectError::reading(&path, &error);
+        let file = match self.kept.take() {
+            Some(file) => file,
+            None => open(&path).map_err(failed)?,
+        };
+        each_line(&file, &mut self.buffer, &mut line).map_err(failed)?;
+        if is_made_anew_by_the_kernel(&file) {
+            self.kept = Some(file);
+        }
+        Ok(())
+    }
+}
+
+fn each_line(file: &File, buffer: &mut [u8], line: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let (mut held, mut offset) = (0, 0);
+    loop {
+        if held == buffer.len() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line without an end"));
+        }
+        let read = match file.read_at(&mut buffer[held..], offset) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        offset += read as u64;
+        held += read;
+        let mut start = 0;
+        while let Some(length) = buffer[start..held].iter().position(|byte| *byte == b'\n') {
+            line(&buffer[start..start + length]);
+            start += length + 1;
+        }
+        buffer.copy_within(start..held, 0);
+        held -= start;
+    }
+    if held > 0 {
+        line(&buffer[..held]);
+    }
+    Ok(())
+}
+
 /// One small file, trimmed: a sysfs attribute, a `/proc/sys` value.
 pub(crate) fn read_small(path: &Path) -> io::Result<String> {
     let mut buffer = Vec::with_capacity(128);
@@ -183,8 +266,6 @@ pub(crate) fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<(
     Ok(())
 }
 
-const PROC_SUPER_MAGIC: u32 = 0x9fa0;
-const SYSFS_MAGIC: u32 = 0x6265_6572;
 /// [`read_from_start`] for a file that the kernel makes in one piece: what does not fill the buffer
 /// is all of it, so that nobody need ask for the end.
 pub(crate) fn read_piece(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
@@ -202,6 +283,15 @@ pub(crate) fn read_piece(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.truncate(read);
     Ok(())
 }
+
+/// `KernelPageSize:       64 kB`
+fn kernel_page_bytes(line: &str) -> Option<u64> {
+    let size = line.strip_prefix("KernelPageSize:")?.trim().strip_suffix(" kB")?;
+    size.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+const SYSFS_MAGIC: u32 = 0x6265_6572;
 
 fn is_made_anew_by_the_kernel(file: &File) -> bool {
     is_in_procfs(file) || is_of(file, SYSFS_MAGIC)
@@ -252,6 +342,42 @@ mod tests {
         let mut buffer = Vec::new();
         read_piece(&open(&host.proc.join("big")).unwrap(), &mut buffer).unwrap();
         assert_eq!(buffer, text.as_bytes());
+    }
+
+    #[test]
+    fn a_recorded_machine_tells_its_page_size_and_is_never_taken_for_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::recorded(folder.path());
+        std::fs::create_dir_all(host.proc.join("self")).unwrap();
+        assert!(!host.is_this_kernel());
+        assert_eq!(host.page_bytes(), None);
+        let smaps = "aaaad000-aaaae000 r-xp 00000000 fd:00 1 /bin/cat\nSize:   64 kB\nKernelPageSize:       64 kB\n";
+        write(&host.proc.join("self/smaps"), smaps);
+        assert_eq!(host.page_bytes(), Some(65_536));
+    }
+
+    #[test]
+    fn this_machine_tells_its_page_size() {
+        assert!(Host::local().is_this_kernel());
+        assert_eq!(Host::local().page_bytes(), Some(rustix::param::page_size() as u64));
+    }
+
+    #[test]
+    fn a_streamed_file_yields_every_line_through_a_buffer_smaller_than_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::recorded(folder.path());
+        std::fs::create_dir_all(&host.net).unwrap();
+        let written: Vec<String> = (0..20_000).map(|number| format!("line {number}")).collect();
+        write(&host.net.join("tcp"), &written.join("\n"));
+        let mut file = StreamedFile::new(Tree::Net, "tcp");
+        for _ in 0..2 {
+            let mut lines = Vec::new();
+            let line = |line: &[u8]| lines.push(String::from_utf8(line.to_vec()).unwrap());
+            file.each_line(&host, line).unwrap();
+            assert_eq!(lines, written);
+        }
+        write(&host.net.join("tcp"), &"x".repeat(StreamedFile::BUFFER_BYTES + 1));
+        assert!(matches!(file.each_line(&host, |_| {}), Err(CollectError::Failed(_))));
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

@@ -19,14 +19,15 @@ mod runner;
 mod scrape;
 pub mod signs;
 pub mod summary;
+pub mod textfile;
 pub mod view;
 
 pub use host::{Host, HotFile, Tree};
 pub use linux::ProcessTable;
 pub use reference::{Chapter, reference_markdown};
 pub use registry::{
-    COLLECTORS, Collector, Entry, Options, OptionsError, ProcessGroup, Scope, TopCommand,
-    collector_of, describe,
+    COLLECTORS, Collector, Compatibility, Entry, Options, OptionsError, ProcessGroup, Scope,
+    TopCommand, collector_of, describe,
 };
 pub use runner::{Runner, Tick};
 pub use scrape::{CollectError, Scrape};

@@ -10,7 +10,9 @@ use std::{
 use farol_model::{Description, Lane, Metric};
 use regex::Regex;
 
-use crate::{CollectError, Host, ProcessTable, Scrape, linux, own, probe, process, summary};
+use crate::{
+    CollectError, Host, ProcessTable, Scrape, linux, own, probe, process, summary, textfile,
+};
 
 pub trait Collector: Send {
     /// Reads the machine and pushes samples. What is pushed before an error is returned counts
@@ -81,6 +83,10 @@ pub struct Options {
     pub containers_socket: Option<PathBuf>,
     /// The containers' labels that become labels of their series.
     pub containers_labels: Vec<String>,
+    /// Whether `cpu` also says what each CPU is, from `/proc/cpuinfo`.
+    pub cpu_info: bool,
+    pub compatibility: Compatibility,
+    pub textfile: textfile::Settings,
     /// Farol's own figures, kept by `app`.
     pub own: Arc<own::Board>,
     /// The newest results of the latency probes, kept by `app`'s probe tasks.
@@ -116,6 +122,9 @@ impl Default for Options {
             processes: Arc::default(),
             containers_socket: None,
             containers_labels: Options::CONTAINERS_LABELS.map(str::to_owned).into(),
+            cpu_info: false,
+            compatibility: Compatibility::default(),
+            textfile: textfile::Settings::default(),
             own: Arc::default(),
             probes: Arc::default(),
         }
@@ -144,6 +153,30 @@ pub struct ProcessGroup {
     pub unit: Option<Regex>,
     /// Of its user's name (or number, where there is no name).
     pub user: Option<Regex>,
+}
+
+/// How far we go beyond node_exporter's names and labels, so that a board finds all it asks for.
+/// What each step adds, and why the last is not the default, is in
+/// `docs/reference/node-exporter-parity.md`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compatibility {
+    /// Not at all.
+    Exact,
+    /// Names that node_exporter does not have, beside its own.
+    #[default]
+    Names,
+    /// Also a label that its series do not have.
+    Labels,
+}
+
+impl Compatibility {
+    pub(crate) fn adds_names(self) -> bool {
+        self != Compatibility::Exact
+    }
+
+    pub(crate) fn adds_labels(self) -> bool {
+        self == Compatibility::Labels
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

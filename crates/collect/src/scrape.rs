@@ -114,6 +114,11 @@ impl Scrape {
         self.samples.push(Sample { name, labels, value });
     }
 
+    /// A sample whose name and labels are kept by who collects it.
+    pub(crate) fn push_sample(&mut self, sample: Sample) {
+        self.samples.push(sample);
+    }
+
     /// Something that could not be read, while the rest could: the outcome becomes *partial*.
     pub fn problem(&mut self, reason: impl Into<String>) {
         self.problems.push(reason.into());

@@ -4,6 +4,7 @@
 //! values never needs to know the name of a metric: samples describe themselves.
 
 mod describe;
+mod exposed;
 mod labels;
 mod record;
 mod snapshot;
@@ -12,6 +13,7 @@ mod time;
 mod top;
 
 pub use describe::{Description, Kind, Metric};
+pub use exposed::{Exposed, ExposedFamily, ExposedSample};
 pub use labels::Labels;
 pub use record::{Event, Position, Record, Stream};
 pub use snapshot::{Collected, Current, Lane, Outcome, Sample, Snapshot, State, Verdict, Writer};

@@ -38,6 +38,7 @@ fn main() -> io::Result<()> {
     let (commands, _asked) = mpsc::channel(1);
     let site = Site {
         live: Arc::new(Vec::new),
+        texts: Arc::default(),
         current,
         ready,
         now: Arc::new(|| Timestamp::from_millis(0)),

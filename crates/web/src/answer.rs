@@ -69,7 +69,7 @@ impl Answerer {
             let problem = format!("the telemetry path {path:?} must be a plain, free path");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        let scrapes = Scrapes::new(site.settings.max_requests);
+        let scrapes = Scrapes::new(site.settings.max_requests, Arc::clone(&site.texts));
         let shared = Arc::new(Shared { site, scrapes, counts: Counts::default() });
         let router = TowerToHyperService::new(router(&shared));
         Ok(Answerer { shared, router })

@@ -15,7 +15,8 @@ use axum::{
     },
     response::IntoResponse,
 };
-use farol_model::{Current, Sample, Snapshot, Timestamp};
+use farol_collect::textfile;
+use farol_model::{Current, Description, Sample, Snapshot, Timestamp};
 use farol_wire::exposition::{Encoder, Format, encode, end};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -60,7 +61,7 @@ fn scrape(shared: &Shared, request: &Request) -> Result<Response<Body>, Refusal>
             cache.pieces(lanes, format, packed, live)
         }
         choice => {
-            let text = chosen_text(&lanes, format, &choice);
+            let text = chosen_text(&lanes, format, &choice, &shared.site.texts);
             if packed { cache.packer.whole(&text) } else { [text.into(), Bytes::new()] }
         }
     };
@@ -80,9 +81,9 @@ fn respond(format: Format, packed: bool, body: Bytes) -> Response<Body> {
 }
 
 impl Scrapes {
-    pub(crate) fn new(max_requests: usize) -> Scrapes {
+    pub(crate) fn new(max_requests: usize, texts: Arc<textfile::Board>) -> Scrapes {
         let permits = (max_requests > 0).then(|| Arc::new(Semaphore::new(max_requests)));
-        Scrapes { cache: Mutex::new(Cache::new()), permits }
+        Scrapes { cache: Mutex::new(Cache::new(texts)), permits }
     }
 
     fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
@@ -108,6 +109,9 @@ struct Cache {
     /// By format.
     pages: [Option<Page>; 2],
     encoder: Encoder,
+    texts: Arc<textfile::Board>,
+    /// Of `texts`, when the encoder last asked it.
+    texts_version: u64,
     packer: Packer,
 }
 
@@ -117,11 +121,14 @@ struct Page {
 }
 
 impl Cache {
-    fn new() -> Cache {
+    fn new(texts: Arc<textfile::Board>) -> Cache {
+        let told = Arc::clone(&texts);
         Cache {
             lanes: [None, None],
             pages: [None, None],
-            encoder: Encoder::new(farol_collect::describe),
+            encoder: Encoder::new(move |name| describe(name, &told)),
+            texts,
+            texts_version: 0,
             packer: Packer::new(),
         }
     }
@@ -130,6 +137,11 @@ impl Cache {
         if !are_same(&self.lanes, &lanes) {
             self.pages = [None, None];
             self.lanes = lanes;
+            let version = self.texts.version();
+            if self.texts_version != version {
+                self.texts_version = version;
+                self.encoder.forget();
+            }
         }
         let index = match format {
             Format::Text => 0,
@@ -145,6 +157,11 @@ impl Cache {
         let beginning = page.packed.get_or_insert_with(|| self.packer.begin(&page.text));
         [beginning.bytes.clone(), self.packer.end(beginning, &live)]
     }
+}
+
+/// What is not ours comes from text files.
+fn describe(name: &str, texts: &textfile::Board) -> Option<Description> {
+    farol_collect::describe(name).or_else(|| texts.describe(name))
 }
 
 fn are_same(held: &Lanes, given: &Lanes) -> bool {
@@ -188,10 +205,10 @@ fn live_text(shared: &Shared, now: Timestamp, format: Format) -> Vec<u8> {
     text
 }
 
-fn chosen_text(lanes: &Lanes, format: Format, choice: &Choice) -> Vec<u8> {
+fn chosen_text(lanes: &Lanes, format: Format, choice: &Choice, texts: &textfile::Board) -> Vec<u8> {
     let mut text = text_buffer(lanes);
     let samples = merged(lanes, |sample| choice.keeps(sample));
-    encode(samples, format, &farol_collect::describe, &mut text);
+    encode(samples, format, &|name: &str| describe(name, texts), &mut text);
     end(format, &mut text);
     text
 }
@@ -238,8 +255,8 @@ impl Choice {
     fn keeps(&self, sample: &Sample) -> bool {
         match self {
             Choice::All => true,
-            Choice::Only(names) => collector(sample).is_some_and(|name| is_in(names, name)),
-            Choice::Without(names) => !collector(sample).is_some_and(|name| is_in(names, name)),
+            Choice::Only(names) => is_in(names, collector(sample)),
+            Choice::Without(names) => !is_in(names, collector(sample)),
         }
     }
 }
@@ -252,10 +269,12 @@ fn is_in(names: &[String], name: &str) -> bool {
     names.iter().any(|held| held == name)
 }
 
-fn collector(sample: &Sample) -> Option<&str> {
-    match farol_collect::collector_of(&sample.name)? {
-        HEALTH => sample.labels.get("collector"),
-        collector => Some(collector),
+/// A name that is none of ours comes from a text file.
+fn collector(sample: &Sample) -> &str {
+    match farol_collect::collector_of(&sample.name) {
+        Some(HEALTH) => sample.labels.get("collector").unwrap_or(HEALTH),
+        Some(collector) => collector,
+        None => textfile::ENTRY.name,
     }
 }
 

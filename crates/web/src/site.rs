@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use farol_collect::textfile;
 use farol_model::{Current, Sample, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -17,6 +18,8 @@ pub struct Site {
     pub commands: mpsc::Sender<Command>,
     /// What only this process knows of itself, read at each scrape; sorted by name.
     pub live: Arc<dyn Fn() -> Vec<Sample> + Send + Sync>,
+    /// What text files say of their families. Nothing where another process collects.
+    pub texts: Arc<textfile::Board>,
     pub about: About,
     pub settings: Arc<Settings>,
 }

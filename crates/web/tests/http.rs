@@ -47,6 +47,7 @@ async fn start(settings: Settings) -> Server {
     let clock = Arc::clone(&now);
     let site = Site {
         live: Arc::new(Vec::new),
+        texts: Arc::default(),
         current,
         ready: is_ready,
         now: Arc::new(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),

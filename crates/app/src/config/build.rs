@@ -8,7 +8,7 @@ use std::{
 };
 
 use farol_collect::{
-    COLLECTORS, Host, TopCommand,
+    COLLECTORS, Compatibility, Host, TopCommand,
     view::{Found, Given},
 };
 use farol_model::Text;
@@ -311,6 +311,16 @@ impl Values {
             containers_socket: (!self.is_open("collectors.containers.socket"))
                 .then(|| self.path("collectors.containers.socket")),
             containers_labels: self.texts("collectors.containers.labels"),
+            cpu_info: self.bool("collectors.cpu.info"),
+            textfile_directories: match self.value("collectors.textfile.directory") {
+                Value::Paths(paths) => paths.clone(),
+                _ => Vec::new(),
+            },
+            compatibility: match self.text("collectors.compatibility") {
+                "exact" => Compatibility::Exact,
+                "labels" => Compatibility::Labels,
+                _ => Compatibility::Names,
+            },
         }
     }
 

@@ -40,6 +40,7 @@ pub struct Alias {
 pub enum Kind {
     Text(TextRule),
     Path,
+    Paths,
     Duration {
         least: Duration,
         most: Duration,
@@ -84,6 +85,7 @@ impl Kind {
             Kind::Text(TextRule::Group) => "group",
             Kind::Text(TextRule::UrlPath) => "URL path",
             Kind::Path => "path",
+            Kind::Paths => "list of paths",
             Kind::Duration { .. } => "duration",
             Kind::Size { .. } => "size",
             Kind::Count { .. } => "number",
@@ -102,7 +104,8 @@ impl Kind {
     pub const fn is_list(self) -> bool {
         matches!(
             self,
-            Kind::Addresses
+            Kind::Paths
+                | Kind::Addresses
                 | Kind::Hosts
                 | Kind::Collectors
                 | Kind::Labels
@@ -258,6 +261,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("collectors.netclass.ignored_devices", Kind::Pattern, Options::NOTHING, "Network devices that `netclass` leaves out."),
     Setting::new("collectors.vmstat.fields", Kind::Pattern, Options::VMSTAT_FIELDS, "Fields of `/proc/vmstat` that are kept."),
     Setting::new("collectors.netstat.fields", Kind::Pattern, Options::NETSTAT_FIELDS, "Fields of `/proc/net/netstat` and `snmp` that are kept."),
+    Setting::new("collectors.cpu.info", Kind::Bool, "false", "Whether `cpu` also yields `node_cpu_info`, from `/proc/cpuinfo`."),
+    Setting::new("collectors.textfile.directory", Kind::Paths, "none", "Folders whose `*.prom` files are served; a part of a path may hold `*` and `?`."),
+    Setting::new("collectors.compatibility", Kind::Choice(&["exact", "names", "labels"]), "names", "How far to go beyond node_exporter for boards that ask for more: not at all, by names beside its own, or also by a label on its series."),
 
     Setting::new("collectors.top.command", Kind::Choice(&["program", "full", "none"]), "program", "What `top` writes into the journal of a process's command line: the program alone, all of it (arguments may hold secrets), or nothing."),
 

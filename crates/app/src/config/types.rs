@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use farol_collect::{COLLECTORS, Entry, Host, TopCommand};
+use farol_collect::{COLLECTORS, Compatibility, Entry, Host, TopCommand};
 use farol_model::{Stream, Text};
 use regex::Regex;
 
@@ -101,6 +101,10 @@ pub struct Collectors {
     /// Where a container engine is asked for names, if one is.
     pub containers_socket: Option<PathBuf>,
     pub containers_labels: Vec<String>,
+    pub cpu_info: bool,
+    /// May hold `*` and `?`.
+    pub textfile_directories: Vec<PathBuf>,
+    pub compatibility: Compatibility,
 }
 
 impl Collectors {

@@ -8,8 +8,8 @@ use std::{
 
 use crate::world::{Farol, eventually, needs, run, try_get, value_of};
 
-/// Two names of ours that keep the original's unit, and two of node_exporter's that are newer than
-/// the one installed.
+/// Two names of ours that keep the original's unit, two of node_exporter's that are newer than the
+/// one installed, and one of its kind that boards ask for.
 const ACCEPTED_COMPLAINTS: &str = include_str!("promtool-complaints.txt");
 
 #[test]

@@ -14,6 +14,7 @@ mod export;
 mod kill;
 mod network;
 mod program;
+mod textfile;
 mod top;
 mod two_processes;
 mod world;

@@ -1,8 +1,9 @@
 //! `cpu`: seconds that each CPU spent in each mode. Source: `/proc/stat` (fs/proc/stat.c), in
-//! clock ticks.
+//! clock ticks. What else there is to say of the CPUs is in `cpu_topology`.
 
 use farol_model::{Lane, Metric};
 
+use super::cpu_topology::{self, Topology};
 use crate::{
     CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
 };
@@ -22,7 +23,7 @@ pub(crate) const ENTRY: Entry = Entry {
     on: true,
     lane: Lane::Fast,
     scope: Scope::Kernel,
-    reads: &["/proc/stat"],
+    reads: &["/proc/stat", "/sys/devices/system/cpu", "/proc/cpuinfo"],
     metrics: &[
         Metric::counter(SECONDS, "seconds", "Seconds the CPUs spent in each mode."),
         Metric::counter(
@@ -30,15 +31,21 @@ pub(crate) const ENTRY: Entry = Entry {
             "seconds",
             "Seconds the CPUs spent in guests (VMs) for each mode.",
         ),
+        cpu_topology::METRICS[0],
+        cpu_topology::METRICS[1],
+        cpu_topology::METRICS[2],
+        cpu_topology::METRICS[3],
+        cpu_topology::METRICS[4],
     ],
     build,
 };
 
-fn build(_options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
+fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
     Ok(Box::new(Cpu {
         file: HotFile::new(Tree::Proc, "stat"),
         last: Vec::new(),
         ticks_per_second: rustix::param::clock_ticks_per_second() as f64,
+        topology: Topology::new(options.cpu_info),
     }))
 }
 
@@ -47,6 +54,7 @@ struct Cpu {
     /// The highest values seen, by CPU: the kernel's idle and iowait times can go back a little.
     last: Vec<(String, [u64; COLUMNS])>,
     ticks_per_second: f64,
+    topology: Topology,
 }
 
 impl Collector for Cpu {
@@ -67,10 +75,11 @@ impl Collector for Cpu {
             }
         }
         self.last.truncate(found);
-        match found {
-            0 => Err(CollectError::Failed("stat: no cpu line".into())),
-            _ => Ok(()),
+        if found == 0 {
+            return Err(CollectError::Failed("stat: no cpu line".into()));
         }
+        self.topology.collect(host, out);
+        Ok(())
     }
 }
 

@@ -1,16 +1,24 @@
 //! The Linux collectors, one file each. The slice below is the list of all there are.
 
-use crate::{Entry, Options, Scrape, own, probe};
+use crate::{Entry, Options, Scrape, own, probe, textfile};
 
+mod adjtimex;
+mod arp;
+mod bonding;
 mod btrfs;
 pub(crate) mod cgroup_path;
+mod conntrack;
 mod containers;
 mod cpu;
+mod cpu_topology;
 mod cpufreq;
 mod diskstats;
+mod entropy;
 mod filefd;
 mod filesystem;
 mod hwmon;
+mod interrupts;
+mod kernel_hung;
 mod lines;
 mod loadavg;
 mod mdadm;
@@ -18,6 +26,8 @@ mod meminfo;
 mod netclass;
 mod netdev;
 mod netstat;
+mod nfs;
+mod nfsd;
 mod nvme;
 mod os;
 mod pressure;
@@ -25,48 +35,72 @@ mod process_files;
 mod process_groups;
 mod process_table;
 mod processes;
+mod schedstat;
+mod selinux;
+mod socket_table;
 mod sockstat;
+mod softnet;
 mod stat;
 mod sysfs;
+mod tcpstat;
 mod thermal_zone;
 mod time;
+mod timex;
 mod top;
+mod udp_queues;
 mod uname;
 mod vmstat;
+mod xfs;
 mod zfs;
 
 pub use process_table::ProcessTable;
 
 /// In order of their names.
 pub(crate) const COLLECTORS: &[Entry] = &[
+    arp::ENTRY,
+    bonding::ENTRY,
     btrfs::ENTRY,
+    conntrack::ENTRY,
     containers::ENTRY,
     cpu::ENTRY,
     cpufreq::ENTRY,
     diskstats::ENTRY,
+    entropy::ENTRY,
     own::ENTRY,
     filefd::ENTRY,
     filesystem::ENTRY,
     hwmon::ENTRY,
+    interrupts::ENTRY,
+    kernel_hung::ENTRY,
     loadavg::ENTRY,
     mdadm::ENTRY,
     meminfo::ENTRY,
     netclass::ENTRY,
     netdev::ENTRY,
     netstat::ENTRY,
+    nfs::ENTRY,
+    nfsd::ENTRY,
     nvme::ENTRY,
     os::ENTRY,
     pressure::ENTRY,
     probe::ENTRY,
     process_groups::ENTRY,
     processes::ENTRY,
+    schedstat::ENTRY,
+    selinux::ENTRY,
     sockstat::ENTRY,
+    softnet::ENTRY,
     stat::ENTRY,
+    tcpstat::ENTRY,
+    textfile::ENTRY,
     thermal_zone::ENTRY,
     time::ENTRY,
+    timex::ENTRY,
     top::ENTRY,
+    udp_queues::ENTRY,
     uname::ENTRY,
     vmstat::ENTRY,
+    xfs::ENTRY,
     zfs::ENTRY,
 ];
 
@@ -75,22 +109,38 @@ pub(crate) fn parse_everything(text: &str, options: &Options, out: &mut Scrape) 
     let (mut memory, mut pages) = (Default::default(), Default::default());
     let (mut sockets, mut headers, mut sixes) =
         (Default::default(), Default::default(), Default::default());
+    let mut interrupts = interrupts::Known::default();
     let half = text.len() / 2;
     let half = text.get(half..).unwrap_or(text);
     for text in [text, half, text] {
         // Refusing the text is a right answer; only a panic is wrong.
+        arp::parse(text, out);
+        conntrack::parse(text, out);
+        cpu_topology::parse_cpuinfo(text);
+        cpu_topology::parse_list(text);
         cpufreq::parse_cpuinfo(text, out);
+        entropy::parse("node_entropy_available_bits", text, out);
         filefd::parse(text, out).ok();
+        interrupts.parse(text, out).ok();
+        kernel_hung::parse(text).ok();
         meminfo::parse(text, &mut memory, out).ok();
         netstat::parse_table("net/snmp", text, &options.netstat_fields, &mut headers, out);
         netstat::parse_snmp6(text, &options.netstat_fields, &mut sixes, out);
+        nfs::parse(text, out);
+        nfsd::parse(text, out);
         os::parse("etc/os-release", text, out);
         pressure::parse("io", text, out);
-        sockstat::parse("net/sockstat", text, 4096.0, &mut sockets, out);
+        schedstat::parse(text, out);
+        selinux::parse_cache_stats(text, out);
+        selinux::parse_hash_stats(text, out);
+        socket_table::parse_everything(text);
+        sockstat::parse("net/sockstat", text, Some(4096.0), &mut sockets, out);
+        softnet::parse(text, out);
         stat::parse(text, out).ok();
         vmstat::parse(text, &options.vmstat_fields, &mut pages, out);
         btrfs::parse_everything(text, out);
         containers::parse_everything(text);
+        xfs::parse("sda1", text, out);
         diskstats::parse_everything(text);
         filesystem::parse_everything(text);
         hwmon::parse_everything(text);

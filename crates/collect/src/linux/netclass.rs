@@ -143,11 +143,15 @@ pub(crate) const ENTRY: Entry = Entry {
 
 fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
     let ignored = options.netclass_ignored_devices.clone();
-    Ok(Box::new(Netclass { ignored, known: HashMap::new(), ticks: 0 }))
+    let labelled_up = options.compatibility.adds_labels();
+    Ok(Box::new(Netclass { ignored, labelled_up, known: HashMap::new(), ticks: 0 }))
 }
 
 struct Netclass {
     ignored: Regex,
+    /// Whether `node_network_up` carries `operstate="up"`: the state that its value is about. It is
+    /// the same in every series, so that a series does not end when its device goes down.
+    labelled_up: bool,
     /// By device; those that are gone are let go.
     known: HashMap<String, Known>,
     ticks: u64,
@@ -194,6 +198,9 @@ impl Collector for Netclass {
                 }
                 _ => Known::read(&folder, state, self.ticks),
             };
+            let up = f64::from(u8::from(known.state.operational == "up"));
+            let operstate = if self.labelled_up { "up" } else { "" };
+            out.push(UP.name, &[("device", &device), ("operstate", operstate)], up);
             push_device(out, &device, &live, &known);
             if let Some(packets) = folder.number("statistics/rx_nohandler") {
                 out.push(NOHANDLER.name, &[("device", &device)], packets);
@@ -251,7 +258,6 @@ impl Known {
 fn push_device(out: &mut Scrape, device: &str, live: &Live, known: &Known) {
     let label = [("device", device)];
     let operational = known.state.operational.as_str();
-    out.push(UP.name, &label, f64::from(u8::from(operational == "up")));
     out.push(
         INFO.name,
         &[
@@ -290,6 +296,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::Compatibility;
 
     #[test]
     fn an_unknown_speed_is_absent_and_not_minus_one() {
@@ -325,6 +332,24 @@ mod tests {
         assert_eq!(info.get("adminstate"), Some("up"));
         assert_eq!(info.get("address"), Some("02:fc:00:00:00:01"));
         assert_eq!(info.get("duplex"), None);
+    }
+
+    #[test]
+    fn the_label_that_boards_ask_for_is_the_same_whatever_the_state() {
+        let place = tempfile::tempdir().unwrap();
+        let host = Host::recorded(place.path());
+        let state = host.sys.join("class/net/eth0/operstate");
+        let up = |compatibility, text: &str| {
+            write(&state, text);
+            let options = Options { compatibility, ..Options::default() };
+            let mut out = Scrape::new();
+            build(&options).unwrap().collect(&host, &mut out).unwrap();
+            let sample = out.samples().iter().find(|sample| sample.name == *UP.name).unwrap();
+            (sample.labels.get("operstate").map(str::to_owned), sample.value)
+        };
+        assert_eq!(up(Compatibility::Names, "up\n"), (None, 1.0));
+        assert_eq!(up(Compatibility::Labels, "up\n"), (Some("up".into()), 1.0));
+        assert_eq!(up(Compatibility::Labels, "down\n"), (Some("up".into()), 0.0));
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub(crate) const ENTRY: Entry = Entry {
         "Ip": "Forwarding";
         "Ip6": "InOctets" "OutOctets";
         "IpExt": "InOctets" "OutOctets";
-        "Tcp": "ActiveOpens" "CurrEstab" "InErrs" "InSegs" "OutRsts" "OutSegs" "PassiveOpens"
-            "RetransSegs";
+        "Tcp": "ActiveOpens" "CurrEstab" "InErrs" "InSegs" "MaxConn" "OutRsts" "OutSegs"
+            "PassiveOpens" "RetransSegs";
         "TcpExt": "ListenDrops" "ListenOverflows" "SyncookiesFailed" "SyncookiesRecv"
             "SyncookiesSent" "TCPOFOQueue" "TCPRcvQDrop" "TCPSynRetrans" "TCPTimeouts";
         "Udp": "InDatagrams" "InErrors" "NoPorts" "OutDatagrams" "RcvbufErrors" "SndbufErrors";
@@ -59,8 +59,18 @@ fn build(options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
         tables: ["netstat", "snmp"].map(table),
         snmp6: HotFile::new(Tree::Net, SNMP6),
         snmp6_names: CoinedNames::default(),
-        fields: options.netstat_fields.clone(),
+        fields: wanted_fields(options)?,
     }))
+}
+
+/// The board "Node Exporter Full" asks for `Tcp_MaxConn`, which node_exporter leaves out. Its -1
+/// means that the number of connections has no fixed limit (RFC 4022).
+fn wanted_fields(options: &Options) -> Result<Regex, OptionsError> {
+    if !options.compatibility.adds_names() {
+        return Ok(options.netstat_fields.clone());
+    }
+    let pattern = format!("(?:{})|^Tcp_MaxConn$", options.netstat_fields);
+    Regex::new(&pattern).map_err(|error| OptionsError(format!("netstat: {error}")))
 }
 
 const SNMP6: &str = "snmp6";
@@ -218,6 +228,7 @@ fn number(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Compatibility;
 
     fn table(text: &str) -> Scrape {
         let mut out = Scrape::new();
@@ -277,10 +288,17 @@ mod tests {
 
     #[test]
     fn each_default_row_is_let_through_by_the_default_filter() {
-        let wanted = Options::default().netstat_fields;
+        let wanted = wanted_fields(&Options::default()).unwrap();
         for metric in ENTRY.metrics.iter().filter(|metric| !metric.name.contains('*')) {
             let key = metric.name.strip_prefix(PREFIX).unwrap();
             assert!(wanted.is_match(key), "{key}");
         }
+    }
+
+    #[test]
+    fn exactly_node_exporters_fields_lack_what_only_boards_ask_for() {
+        let exact = Options { compatibility: Compatibility::Exact, ..Options::default() };
+        assert!(!wanted_fields(&exact).unwrap().is_match("Tcp_MaxConn"));
+        assert!(!wanted_fields(&Options::default()).unwrap().is_match("Tcp_MaxConnections"));
     }
 }

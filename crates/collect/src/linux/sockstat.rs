@@ -1,6 +1,9 @@
 //! `sockstat`: sockets by protocol, and the memory they hold. Sources: `/proc/net/sockstat`
 //! (net/ipv4/proc.c) and `/proc/net/sockstat6` (net/ipv6/proc.c), which a machine without IPv6
-//! does not have. `mem` counts pages; `mem_bytes` is the same in bytes.
+//! does not have. `mem` counts pages; `mem_bytes` is the same in bytes, where the machine tells how
+//! large its pages are.
+
+use std::cell::OnceCell;
 
 use farol_model::{Lane, Metric};
 
@@ -46,13 +49,14 @@ fn build(_options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
     };
     Ok(Box::new(Sockstat {
         sources: ["sockstat", "sockstat6"].map(source),
-        page_bytes: rustix::param::page_size() as f64,
+        page_bytes: OnceCell::new(),
     }))
 }
 
 struct Sockstat {
     sources: [Source; 2],
-    page_bytes: f64,
+    /// Asked of the machine at the first tick; `None` inside when it does not tell.
+    page_bytes: OnceCell<Option<f64>>,
 }
 
 struct Source {
@@ -63,10 +67,12 @@ struct Source {
 
 impl Collector for Sockstat {
     fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
+        let asked = || host.page_bytes().map(|bytes| bytes as f64);
+        let page_bytes = *self.page_bytes.get_or_init(asked);
         let mut absent = None;
         for source in &mut self.sources {
             match source.file.read_str(host) {
-                Ok(text) => parse(source.name, text, self.page_bytes, &mut source.names, out),
+                Ok(text) => parse(source.name, text, page_bytes, &mut source.names, out),
                 Err(CollectError::Absent(reason)) => {
                     absent.get_or_insert(reason);
                 }
@@ -84,7 +90,7 @@ impl Collector for Sockstat {
 pub(crate) fn parse(
     file: &str,
     text: &str,
-    page_bytes: f64,
+    page_bytes: Option<f64>,
     names: &mut CoinedNames,
     out: &mut Scrape,
 ) {
@@ -98,7 +104,7 @@ pub(crate) fn parse(
 fn parse_line(
     index: usize,
     line: &str,
-    page_bytes: f64,
+    page_bytes: Option<f64>,
     names: &mut CoinedNames,
     out: &mut Scrape,
 ) -> Option<()> {
@@ -124,7 +130,9 @@ fn parse_line(
         }
         let Some(place) = STATES.iter().position(|known| *known == state) else { continue };
         name_of(place, state, out, value)?;
-        if state == "mem" {
+        if let Some(page_bytes) = page_bytes
+            && state == "mem"
+        {
             name_of(PLACES - 1, "mem_bytes", out, value * page_bytes)?;
         }
     }
@@ -137,7 +145,7 @@ mod tests {
 
     fn parsed(text: &str) -> Scrape {
         let mut out = Scrape::new();
-        parse("net/sockstat", text, 4096.0, &mut CoinedNames::default(), &mut out);
+        parse("net/sockstat", text, Some(4096.0), &mut CoinedNames::default(), &mut out);
         out
     }
 

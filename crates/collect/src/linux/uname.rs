@@ -7,8 +7,7 @@ use std::path::Path;
 use farol_model::{Lane, Metric};
 
 use crate::{
-    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, host::is_procfs,
-    host::read_small,
+    CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, host::read_small,
 };
 
 const INFO: &str = "node_uname_info";
@@ -77,7 +76,7 @@ fn machine(host: &Host, folder: &Path) -> Option<String> {
     if let Ok(arch) = read_small(&folder.join("arch")) {
         return Some(arch);
     }
-    is_procfs(&host.proc).then(|| rustix::system::uname().machine().to_string_lossy().into_owned())
+    host.is_this_kernel().then(|| rustix::system::uname().machine().to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -47,10 +47,14 @@ pub(crate) struct Lanes(Vec<Runner>);
 
 impl Lanes {
     pub(crate) fn new(host: &Host) -> Lanes {
+        Lanes::told(host, &options())
+    }
+
+    pub(crate) fn told(host: &Host, options: &Options) -> Lanes {
         let lanes = Lane::ALL.map(|lane| {
             let patience = Duration::from_secs(20);
-            Runner::new(lane, host.clone(), &all_collectors(), &options(), patience)
-                .expect("the default options are valid")
+            Runner::new(lane, host.clone(), &all_collectors(), options, patience)
+                .expect("the options are valid")
         });
         Lanes(lanes.into())
     }

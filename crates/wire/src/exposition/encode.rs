@@ -3,7 +3,10 @@
 //! The caller gives samples whose families stand together (sorted by name) and whose names are
 //! valid; values of labels may hold anything. Every sample yields one line, no sample is judged.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use farol_model::{Description, Kind, Labels, Sample, Text};
 
@@ -16,16 +19,16 @@ pub fn encode<'a>(
     describe: &dyn Fn(&str) -> Option<Description>,
     out: &mut Vec<u8>,
 ) {
-    let head = |name: &Text, out: &mut Vec<u8>| {
-        write_head(name, describe(name).as_ref(), format, out);
+    let head = |name: &Text, is_taken: bool, out: &mut Vec<u8>| {
+        write_head(name, describe(name).as_ref(), format, is_taken, out);
     };
-    write_samples(samples, head, out);
+    write_samples(samples, format, head, out);
 }
 
 /// [`encode`] for who writes the same families again and again: each family's `# HELP` and
 /// `# TYPE` are made once, and kept for as long as the encoder.
 pub struct Encoder {
-    describe: fn(&str) -> Option<Description>,
+    describe: Box<dyn Fn(&str) -> Option<Description> + Send>,
     /// By format.
     heads: [HashMap<Text, Box<[u8]>>; 2],
 }
@@ -34,8 +37,13 @@ pub struct Encoder {
 const MAX_HEADS: usize = 8192;
 
 impl Encoder {
-    pub fn new(describe: fn(&str) -> Option<Description>) -> Encoder {
-        Encoder { describe, heads: [HashMap::new(), HashMap::new()] }
+    pub fn new(describe: impl Fn(&str) -> Option<Description> + Send + 'static) -> Encoder {
+        Encoder { describe: Box::new(describe), heads: [HashMap::new(), HashMap::new()] }
+    }
+
+    /// Lets all heads go: what families are said to be has changed.
+    pub fn forget(&mut self) {
+        self.heads.iter_mut().for_each(HashMap::clear);
     }
 
     pub fn encode<'a>(
@@ -48,16 +56,18 @@ impl Encoder {
         if heads.len() > MAX_HEADS {
             heads.clear();
         }
-        let head = |name: &Text, out: &mut Vec<u8>| {
-            if let Some(head) = heads.get(name.as_str()) {
+        let head = |name: &Text, is_taken: bool, out: &mut Vec<u8>| {
+            if let Some(head) = heads.get(name.as_str()).filter(|_| !is_taken) {
                 out.extend_from_slice(head);
                 return;
             }
             let from = out.len();
-            write_head(name, (self.describe)(name).as_ref(), format, out);
-            heads.insert(name.clone(), out[from..].into());
+            write_head(name, (self.describe)(name).as_ref(), format, is_taken, out);
+            if !is_taken {
+                heads.insert(name.clone(), out[from..].into());
+            }
         };
-        write_samples(samples, head, out);
+        write_samples(samples, format, head, out);
     }
 }
 
@@ -69,14 +79,22 @@ impl fmt::Debug for Encoder {
 
 fn write_samples<'a>(
     samples: impl IntoIterator<Item = &'a Sample>,
-    mut write_head: impl FnMut(&Text, &mut Vec<u8>),
+    format: Format,
+    mut write_head: impl FnMut(&Text, bool, &mut Vec<u8>),
     out: &mut Vec<u8>,
 ) {
     let mut family = None;
+    // `jobs` stands before `jobs_total`, whose family OpenMetrics would call `jobs` again.
+    let mut names: HashSet<&str> = HashSet::new();
     for sample in samples {
         if family != Some(&sample.name) {
-            write_head(&sample.name, out);
+            let is_taken = format == Format::OpenMetrics
+                && sample.name.strip_suffix("_total").is_some_and(|name| names.contains(name));
+            write_head(&sample.name, is_taken, out);
             family = Some(&sample.name);
+            if format == Format::OpenMetrics {
+                names.insert(&sample.name);
+            }
         }
         out.extend_from_slice(sample.name.as_bytes());
         write_labels(&sample.labels, out);
@@ -94,9 +112,17 @@ pub fn end(format: Format, out: &mut Vec<u8>) {
     }
 }
 
-/// `# HELP`, `# TYPE` and, in OpenMetrics, `# UNIT` of one family.
-fn write_head(name: &str, about: Option<&Description>, format: Format, out: &mut Vec<u8>) {
-    let (family, kind) = family_of(name, about.map(|about| about.kind), format);
+/// `# HELP`, `# TYPE` and, in OpenMetrics, `# UNIT` of one family. `is_taken`: the name that
+/// OpenMetrics has for a counter is another family's.
+fn write_head(
+    name: &str,
+    about: Option<&Description>,
+    format: Format,
+    is_taken: bool,
+    out: &mut Vec<u8>,
+) {
+    let kind = about.map(|about| about.kind).filter(|_| !is_taken);
+    let (family, kind) = family_of(name, kind, format);
     if let Some(about) = about.filter(|about| !about.help.is_empty()) {
         write_parts(out, &["# HELP ", family, " "]);
         write_help(&about.help, format, out);
@@ -279,6 +305,27 @@ x_unheard_of{path="C:\\a \"b\"\nc"} -1
 # EOF
 "#;
         assert_eq!(text(&machine(), Format::OpenMetrics), expected);
+    }
+
+    #[test]
+    fn a_counter_whose_short_name_is_taken_goes_out_under_its_long_one() {
+        let samples = [
+            sample("node_cpu_seconds", [], 2.0),
+            sample("node_cpu_seconds_extra", [], 3.0),
+            sample("node_cpu_seconds_total", [], 4.0),
+        ];
+        let alone = text(&samples[2..], Format::OpenMetrics);
+        assert!(alone.contains("# TYPE node_cpu_seconds counter\n"), "{alone}");
+        let mut encoder = Encoder::new(describe);
+        for _ in 0..2 {
+            let mut all = Vec::new();
+            encoder.encode(&samples, Format::OpenMetrics, &mut all);
+            let all = String::from_utf8(all).unwrap();
+            assert!(all.contains("# TYPE node_cpu_seconds unknown\n"), "{all}");
+            assert!(all.contains("# TYPE node_cpu_seconds_total unknown\n"), "{all}");
+            assert!(!all.contains("counter"), "{all}");
+        }
+        assert!(text(&samples, Format::Text).contains("# TYPE node_cpu_seconds_total counter\n"));
     }
 
     #[test]

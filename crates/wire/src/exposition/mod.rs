@@ -1,9 +1,11 @@
 //! The text that Prometheus scrapes: text format 0.0.4 and OpenMetrics 1.0.0.
 
 mod encode;
+mod exposed;
 mod parse;
 
 pub use encode::{Encoder, encode, end};
+pub use exposed::exposed;
 pub use parse::{Family, FamilyKind, Limits, ParseError, Parsed, Scraped, parse};
 
 /// Which of the two dialects.

@@ -37,6 +37,8 @@ pub struct Scraped {
     pub sample: Sample,
     /// Given by few exporters; `None` means the time of the scrape.
     pub at: Option<Timestamp>,
+    /// Where it stands in the text, from 1.
+    pub line: usize,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +87,7 @@ pub fn parse(text: &[u8], format: Format, limits: &Limits) -> Result<Parsed, Par
         if ended && !line.is_empty() {
             return Err(at_line("text after # EOF"));
         }
-        ended |= parse_line(line, format, limits, &mut parsed).map_err(at_line)?;
+        ended |= parse_line(line, index + 1, format, limits, &mut parsed).map_err(at_line)?;
     }
     if format == Format::OpenMetrics && !ended {
         return Err(ParseError { line: count, problem: "no # EOF: the text is cut short" });
@@ -96,6 +98,7 @@ pub fn parse(text: &[u8], format: Format, limits: &Limits) -> Result<Parsed, Par
 /// Whether the line was OpenMetrics' end mark.
 fn parse_line(
     line: &str,
+    number_of_line: usize,
     format: Format,
     limits: &Limits,
     parsed: &mut Parsed,
@@ -115,7 +118,7 @@ fn parse_line(
     if parsed.samples.len() >= limits.samples {
         return Err("too many samples");
     }
-    parsed.samples.push(sample(cursor, format)?);
+    parsed.samples.push(sample(cursor, format, number_of_line)?);
     Ok(false)
 }
 
@@ -158,7 +161,11 @@ fn kind(word: &str) -> Result<FamilyKind, &'static str> {
     })
 }
 
-fn sample(mut cursor: Cursor<'_>, format: Format) -> Result<Scraped, &'static str> {
+fn sample(
+    mut cursor: Cursor<'_>,
+    format: Format,
+    number_of_line: usize,
+) -> Result<Scraped, &'static str> {
     let name = Text::from(cursor.name()?);
     cursor.skip_blanks();
     let labels = if cursor.take_char('{') { labels(&mut cursor)? } else { Labels::empty() };
@@ -175,7 +182,7 @@ fn sample(mut cursor: Cursor<'_>, format: Format) -> Result<Scraped, &'static st
     if !cursor.rest.is_empty() && !exemplar {
         return Err("more on the line than a value and a time stamp");
     }
-    Ok(Scraped { sample: Sample { name, labels, value }, at })
+    Ok(Scraped { sample: Sample { name, labels, value }, at, line: number_of_line })
 }
 
 /// After the opening brace, up to and with the closing one.

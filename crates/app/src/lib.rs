@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod core;
+pub mod door;
 pub mod follow;
 pub mod http_get;
 pub mod logging;

@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use farol_model::{Current, Sample, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::door::Opening;
+
 /// The inputs of a server. Cheap to clone.
 #[derive(Clone)]
 pub struct Site {
@@ -17,6 +19,8 @@ pub struct Site {
     pub commands: mpsc::Sender<Command>,
     /// What only this process knows of itself, read at each scrape; sorted by name.
     pub live: Arc<dyn Fn() -> Vec<Sample> + Send + Sync>,
+    /// Who may come in; published whole whenever its files have changed for the better.
+    pub door: watch::Receiver<Opening>,
     pub about: About,
     pub settings: Arc<Settings>,
 }

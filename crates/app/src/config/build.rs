@@ -17,8 +17,8 @@ use super::{
     problem::{Problem, Source},
     settings::SETTINGS,
     types::{
-        Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes, Retention,
-        Web,
+        Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
+        Retention, Web,
     },
     units,
     values::{Draft, Value},
@@ -224,6 +224,7 @@ impl Values {
                 run: self.path("path.run"),
             },
             web: self.web(),
+            door: self.door(),
             journal: self.journal(),
             collectors: self.collectors(on),
             probes: Probes { icmp: self.probes("probes.icmp"), tcp: self.probes("probes.tcp") },
@@ -241,6 +242,19 @@ impl Values {
             request_timeout: self.duration("web.request_timeout"),
             body_limit: self.number("web.body_limit"),
         }
+    }
+
+    fn door(&self) -> DoorFiles {
+        let config_file = match self.value("web.config_file") {
+            Value::Path(path) => Some(path.clone()),
+            _ => None,
+        };
+        let bearer_token_files = match self.value("web.bearer_token_files") {
+            Value::Paths(paths) => paths.clone(),
+            _ => Vec::new(),
+        };
+        let allow_unauthenticated = self.bool("web.allow_unauthenticated");
+        DoorFiles { config_file, bearer_token_files, allow_unauthenticated }
     }
 
     /// The machine's own name is what scrapers and people on the same network know it by. It opens

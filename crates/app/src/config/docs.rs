@@ -128,6 +128,7 @@ fn kind(kind: Kind) -> String {
         Kind::Choice(words) => words.join(", "),
         Kind::Text(_)
         | Kind::Path
+        | Kind::Paths
         | Kind::Bool
         | Kind::Pattern
         | Kind::Addresses

@@ -147,7 +147,7 @@ fn switch(argument: Arg) -> Arg {
 fn value_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Text(_) => "TEXT",
-        Kind::Path => "PATH",
+        Kind::Path | Kind::Paths => "PATH",
         Kind::Duration { .. } => "DURATION",
         Kind::Size { .. } => "SIZE",
         Kind::Count { .. } => "NUMBER",

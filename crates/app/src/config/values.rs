@@ -29,6 +29,7 @@ pub(super) enum Value {
     Nothing,
     Text(String),
     Path(PathBuf),
+    Paths(Vec<PathBuf>),
     Duration(Duration),
     Number(u64),
     Bool(bool),
@@ -97,6 +98,7 @@ impl Reading<'_> {
                 self.one(node, key, |text| checked(rule, text), Clone::clone, Value::Text)
             }
             Kind::Path => self.one(node, key, path, |path| path.display().to_string(), Value::Path),
+            Kind::Paths => self.many(node, path, |path| path.display().to_string(), Value::Paths),
             Kind::Duration { least, most } => self.one(
                 node,
                 key,

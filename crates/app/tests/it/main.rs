@@ -9,6 +9,7 @@
 
 mod control;
 mod disk_full;
+mod door;
 mod export;
 mod kill;
 mod network;

@@ -266,7 +266,7 @@ impl Kept {
                 None => Ok(door),
                 Some(lost) => Err(lost.to_owned()),
             },
-            Err(problems) => Err(problems.to_string()),
+            Err(problems) => Err(problems.to_string().replace('\n', "; ")),
         };
         match judged {
             Ok(door) => {

@@ -32,17 +32,17 @@ impl Folder {
             params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
             params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
         };
-        let cut = certificate[..certificate.len() / 2].to_owned();
+        let (cut, _) = certificate.split_at(certificate.len() / 2);
         let noise = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
         let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
         let files = [
             ("/etc/farol/server.crt", certificate.clone()),
             ("/etc/farol/server.key", key.clone()),
-            ("/certs/server.crt", certificate),
+            ("/certs/server.crt", certificate.clone()),
             ("/certs/server.key", key),
             ("/etc/farol/other.key", other_key),
             ("/etc/farol/ca.crt", authority),
-            ("/etc/farol/cut.crt", cut),
+            ("/etc/farol/cut.crt", cut.to_owned()),
             ("/etc/farol/noise.crt", noise),
             ("/etc/farol/encrypted.key", encrypted),
         ];
@@ -55,7 +55,7 @@ impl Folder {
             let word = line.trim_start();
             let name = word.strip_prefix('@').and_then(|word| word.strip_suffix('@'));
             let Some(name) = name else { return format!("{line}\n") };
-            let indent = &line[..line.len() - word.len()];
+            let (indent, _) = line.split_at(line.len() - word.len());
             let text = &self.0[&Path::new("/etc/farol").join(name)];
             text.lines().map(|line| format!("{indent}{line}\n")).collect()
         };

@@ -410,7 +410,7 @@ fn listening_beyond_loopback_wants_a_closed_door_or_a_clear_word() {
     let (data, tls, token) = (path(folder, "data"), path(folder, "tls.yml"), path(folder, "token"));
     let told = |command: &str, flags: &[&str]| {
         let own = [command, "--data", &data, "--listen", "0.0.0.0:0"];
-        self::farol(&[&own, flags].concat())
+        farol(&[&own, flags].concat())
     };
     for command in ["run", "serve", "check"] {
         let (_, error, code) = told(command, &[]);
@@ -438,7 +438,7 @@ fn listening_beyond_loopback_wants_a_closed_door_or_a_clear_word() {
     ] {
         let own = ["check", "--data", &data];
         let listen: &[&str] = if flags[0] == "--listen" { &[] } else { &["--listen", "0.0.0.0:0"] };
-        let (_, error, code) = self::farol(&[&own, listen, flags].concat());
+        let (_, error, code) = farol(&[&own, listen, flags].concat());
         assert_eq!(code, Some(0), "{flags:?}: {error}");
     }
 }

@@ -56,7 +56,7 @@ mod tests {
         for (token, expected) in [
             ("first", true),
             ("second", true),
-            ("secon", false),
+            ("secret", false),
             ("second ", false),
             ("FIRST", false),
             ("", false),

@@ -11,6 +11,7 @@ declare -A package_of=(
   [strace]=strace
   [curl]=curl
   [jq]=jq
+  [openssl]=openssl
   [setpriv]=util-linux
   [unshare]=util-linux
   [dockerd]=docker.io

@@ -27,8 +27,8 @@ pub use problem::{Problem, Problems, Source};
 pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
-    Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes, ProcessGroup,
-    Retention, Target, Web,
+    Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
+    ProcessGroup, Retention, Target, Web,
 };
 
 mod build;
@@ -42,6 +42,7 @@ mod settings;
 mod types;
 mod units;
 mod values;
+pub mod web_yml;
 mod yaml;
 
 /// All that a configuration depends on.

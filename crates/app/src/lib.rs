@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod core;
 pub mod diagnosis;
+pub mod door;
 pub mod follow;
 pub mod http_get;
 pub mod logging;

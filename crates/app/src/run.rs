@@ -23,12 +23,15 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+use farol_web::door::Opening;
+
 use crate::{
     cli::{Out, complain},
     clock,
     config::{self, Config, Group, Loaded},
     control,
     core::{Core, Event},
+    door::{self, Watch},
     follow::{self, Follower},
     logging,
     parts::{self, Boards},
@@ -82,8 +85,13 @@ const MAILBOX: usize = 16;
 
 pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow::Result<ExitCode> {
     let started = clock::now();
-    let loaded = config::from_process(flags.clone())?;
+    let mut loaded = config::from_process(flags.clone())?;
     let config = loaded.config.clone();
+    // Before anything is created: a door that is open by mistake is worse than no start.
+    let opened = shape.listens().then(|| door::open(&config)).transpose()?;
+    if let Some(opened) = &opened {
+        loaded.warnings.extend(opened.warnings.iter().cloned());
+    }
     let has_data = prepare_folders(shape, &config)?;
     let log = logging::start(&log_settings(shape, &config));
     announce(shape, &loaded, &log, out);
@@ -133,6 +141,13 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         true => Source::collect(&config, plans, current, &boards)?,
         false => Source::follow(&config, current, ready.clone(), &boards)?,
     };
+    let (door, watch_door) = match opened {
+        Some(opened) => {
+            let (door, opening) = Watch::new(&config.door, opened);
+            (Some(door), opening)
+        }
+        None => (None, watch::channel(Opening::default()).1),
+    };
     let (stop, stopping) = watch::channel(false);
     let (commands, inbox) = mpsc::channel(8);
     let site = serving::site(
@@ -142,6 +157,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         watch_ready,
         commands,
         &boards,
+        watch_door,
         started,
     );
     let program = Program {
@@ -151,6 +167,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         boards,
         source,
         stop,
+        door,
         probes: None,
         ready,
         current: watch_current,
@@ -280,6 +297,8 @@ struct Program {
     source: Source,
     /// Raised once: listeners, probes and the rest that waits for a network end.
     stop: watch::Sender<bool>,
+    /// In the shapes that listen.
+    door: Option<Watch>,
     /// Ends the probes of the configuration before a reload.
     probes: Option<watch::Sender<bool>>,
     ready: watch::Sender<bool>,
@@ -300,6 +319,8 @@ impl Program {
         out: &mut Out,
     ) -> anyhow::Result<()> {
         let commands = site.commands.clone();
+        let under_tls = site.door.borrow().door.tls.is_some();
+        let door_thread = self.door.as_ref().map(Watch::start).transpose()?;
         if let Some(listener) = control {
             tokio::spawn(control::serve(listener, serving::answers(site.clone(), commands)));
         }
@@ -308,7 +329,7 @@ impl Program {
         if self.shape.collects() {
             tokio::spawn(raise_when_first_ticks_are_in(self.current.clone(), self.ready.clone()));
         }
-        self.say_where(addresses, out);
+        self.say_where(addresses, under_tls, out);
         service::notify(&[sd_notify::NotifyState::Ready]);
 
         let mut watchdog = tokio::time::interval(service::watchdog_interval());
@@ -336,6 +357,9 @@ impl Program {
         // On this thread: the requests in flight have others, and those for what waits may all be
         // held by a resolver that does not answer.
         self.source.stop();
+        if let Some(thread) = door_thread {
+            thread.stop(STOP_PATIENCE);
+        }
         if let Err(error) = web.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             tracing::error!(%error, "the listener ended badly");
         }
@@ -343,9 +367,10 @@ impl Program {
         Ok(())
     }
 
-    fn say_where(&self, addresses: &[SocketAddr], out: &mut Out) {
+    fn say_where(&self, addresses: &[SocketAddr], under_tls: bool, out: &mut Out) {
         for address in addresses {
-            out.line(format!("farol listening on {}", serving::web_address(*address)));
+            let address = serving::web_address(*address, under_tls);
+            out.line(format!("farol listening on {address}"));
         }
         if addresses.is_empty() && self.shape.listens() {
             out.line("farol running without a port, as listen is empty");
@@ -381,6 +406,13 @@ impl Program {
     fn try_reload(&mut self) -> anyhow::Result<()> {
         let loaded = config::from_process(self.flags.clone())?;
         let plans = parts::plans(&loaded.config, &self.boards)?;
+        let opened = self.door.as_ref().map(|door| door.prepare(&loaded.config)).transpose()?;
+        if let (Some(door), Some(opened)) = (&self.door, opened) {
+            for warning in &opened.warnings {
+                tracing::warn!("{warning}");
+            }
+            door.replace(&loaded.config.door, opened);
+        }
         for key in needs_restart(&self.config, &loaded.config) {
             tracing::warn!(key, "this change needs a restart; the rest is taken");
         }

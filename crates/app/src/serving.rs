@@ -30,6 +30,7 @@ pub(crate) fn site(
     ready: watch::Receiver<bool>,
     commands: mpsc::Sender<farol_web::Command>,
     boards: &Boards,
+    door: watch::Receiver<farol_web::door::Opening>,
     started: Timestamp,
 ) -> farol_web::Site {
     let read_only = (shape == Shape::Serve).then(|| {
@@ -47,6 +48,7 @@ pub(crate) fn site(
         ready,
         now: Arc::new(clock::now),
         commands,
+        door,
         about: farol_web::About {
             version: crate::cli::VERSION,
             revision: REVISION,
@@ -122,10 +124,10 @@ pub(crate) async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpList
 }
 
 /// What a browser can open: nobody is asked for under the name of "every address".
-pub(crate) fn web_address(address: SocketAddr) -> String {
-    let port = address.port();
+pub(crate) fn web_address(address: SocketAddr, under_tls: bool) -> String {
+    let (port, scheme) = (address.port(), if under_tls { "https" } else { "http" });
     match address.ip().is_unspecified() {
-        true => format!("http://127.0.0.1:{port} and every other address of this machine"),
-        false => format!("http://{address}"),
+        true => format!("{scheme}://127.0.0.1:{port} and every other address of this machine"),
+        false => format!("{scheme}://{address}"),
     }
 }

@@ -28,7 +28,7 @@ pub struct Repeating {
 }
 
 impl Repeating {
-    fn start(
+    pub(crate) fn start(
         name: &str,
         interval: Duration,
         mut work: impl FnMut() + Send + 'static,

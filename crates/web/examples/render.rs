@@ -16,7 +16,7 @@ use std::{
 };
 
 use farol_model::{Current, Labels, Lane, Sample, Snapshot, State, Text, Timestamp};
-use farol_web::{About, Settings, Site};
+use farol_web::{About, Settings, Site, door::Opening};
 use farol_wire::exposition::{Encoder, Format};
 use tokio::sync::{mpsc, watch};
 
@@ -43,6 +43,7 @@ fn main() -> io::Result<()> {
         ready,
         now: Arc::new(|| Timestamp::from_millis(0)),
         commands,
+        door: watch::channel(Opening::default()).1,
         about: About::default(),
         settings: Arc::new(Settings::default()),
     };

@@ -23,6 +23,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     counts::Counts,
+    door::{self, Door, Keeper},
     guard::{self, Refusal},
     health,
     metrics::{self, Scrapes},
@@ -34,6 +35,15 @@ use crate::{
 pub(crate) struct Answerer {
     shared: Arc<Shared>,
     router: TowerToHyperService<Router>,
+    keeper: Keeper,
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    /// The address the client has connected to.
+    pub(crate) local: IpAddr,
+    pub(crate) peer: IpAddr,
 }
 
 /// What the handlers have in common.
@@ -70,26 +80,55 @@ impl Answerer {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         let scrapes = Scrapes::new(site.settings.max_requests, Arc::clone(&site.texts));
+        let keeper = Keeper::new(site.settings.request_timeout);
         let shared = Arc::new(Shared { site, scrapes, counts: Counts::default() });
         let router = TowerToHyperService::new(router(&shared));
-        Ok(Answerer { shared, router })
+        Ok(Answerer { shared, router, keeper })
     }
 
     pub(crate) fn counts(&self) -> &Counts {
         &self.shared.counts
     }
 
-    /// `local` is the address the client has connected to.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, local: IpAddr) -> Response<Body> {
+    pub(crate) async fn answer(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
+        let door = Arc::clone(&self.shared.site.door.borrow().door);
         let handler = self.shared.handler(request.uri().path());
         let (parts, body) = request.into_parts();
-        let mut response = match self.shared.check(&parts, local) {
+        let admitted = match self.shared.check(&parts, ends.local) {
+            Ok(()) => self.admit(&door, handler, &parts, ends.peer).await,
+            Err(refusal) => Err(refusal),
+        };
+        let mut response = match admitted {
             Ok(()) => self.route(Request::from_parts(parts, body)).await,
             Err(refusal) => refusal.into_response(),
         };
         self.shared.counts.answered(handler, response.status().as_u16());
-        add_headers(response.headers_mut());
+        let headers = response.headers_mut();
+        add_headers(headers);
+        for (name, value) in &door.headers {
+            headers.insert(name, value.clone());
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            door::challenge(&door, response.headers_mut());
+        }
         response
+    }
+
+    /// Whether the program lives is no secret, and those who start it again have no password.
+    async fn admit(
+        &self,
+        door: &Door,
+        handler: &str,
+        parts: &Parts,
+        peer: IpAddr,
+    ) -> Result<(), Refusal> {
+        if matches!(handler, "healthy" | "ready") {
+            return Ok(());
+        }
+        self.keeper.admit(door, &parts.headers, peer).await.map_err(|reason| {
+            self.shared.counts.refused_at_the_door(reason);
+            reason.refusal()
+        })
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
@@ -183,7 +222,7 @@ async fn method_not_allowed() -> Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response<Body> {
         let mut response = (self.status, self.reason + "\n").into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
         }
         response

@@ -70,6 +70,9 @@ pub(crate) struct Health {
     pub(crate) status: Status,
     /// Why the status is not `ok`.
     pub(crate) problems: Vec<String>,
+    /// What is wrong without making the data any worse.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
     pub(crate) state: &'static str,
     /// Why the state is what it is.
     pub(crate) reasons: Vec<String>,
@@ -151,6 +154,7 @@ impl Health {
         Health {
             status,
             problems,
+            warnings: site.door.borrow().fault.iter().map(ToString::to_string).collect(),
             state: state.name(),
             reasons,
             host: current.host.clone(),

@@ -7,6 +7,7 @@
 mod answer;
 mod body;
 mod counts;
+pub mod door;
 mod guard;
 mod gzip;
 mod health;

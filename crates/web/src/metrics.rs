@@ -194,7 +194,12 @@ fn merged(lanes: &Lanes, keep: impl Fn(&Sample) -> bool) -> Vec<&Sample> {
 
 fn live_text(shared: &Shared, now: Timestamp, format: Format) -> Vec<u8> {
     let mut text = Vec::with_capacity(4096);
-    encode(&shared.counts.samples(), format, &counts::describe, &mut text);
+    encode(
+        &shared.counts.samples(&shared.site.door.borrow()),
+        format,
+        &counts::describe,
+        &mut text,
+    );
     encode(&(shared.site.live)(), format, &farol_collect::describe, &mut text);
     // Where there is no /proc of our own, the scrape is no worse for the rest.
     if let Ok(figures) = farol_collect::process::read(now) {

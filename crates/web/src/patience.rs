@@ -18,7 +18,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
@@ -55,8 +54,9 @@ impl Phase {
 }
 
 #[derive(Debug)]
-pub(crate) struct Patient {
-    stream: TcpStream,
+pub(crate) struct Patient<S> {
+    /// TCP, or TLS over it.
+    stream: S,
     patience: Patience,
     phase: Phase,
     /// Runs while a read waits, and of which phase it is.
@@ -65,8 +65,8 @@ pub(crate) struct Patient {
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    pub(crate) fn new(stream: TcpStream, patience: Patience) -> Patient {
+impl<S> Patient<S> {
+    pub(crate) fn new(stream: S, patience: Patience) -> Patient<S> {
         let phase = Phase(Arc::new(AtomicU8::new(HEAD)));
         Patient { stream, patience, phase, reading: None, deadline: None }
     }
@@ -111,7 +111,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -129,7 +129,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

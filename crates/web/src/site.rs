@@ -6,6 +6,8 @@ use farol_collect::textfile;
 use farol_model::{Current, Sample, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::door::Opening;
+
 /// The inputs of a server. Cheap to clone.
 #[derive(Clone)]
 pub struct Site {
@@ -20,6 +22,8 @@ pub struct Site {
     pub live: Arc<dyn Fn() -> Vec<Sample> + Send + Sync>,
     /// What text files say of their families. Nothing where another process collects.
     pub texts: Arc<textfile::Board>,
+    /// Who may come in; published whole whenever its files have changed for the better.
+    pub door: watch::Receiver<Opening>,
     pub about: About,
     pub settings: Arc<Settings>,
 }

@@ -16,7 +16,7 @@ use farol_model::{
     Collected, Current, Labels, Lane, Outcome, Sample, Snapshot, State, Text, Timestamp,
     TopProcess, Verdict, Writer,
 };
-use farol_web::{About, Command, Settings, Site, serve};
+use farol_web::{About, Command, Settings, Site, door::Opening, serve};
 use farol_wire::exposition::{FamilyKind, Format, Limits, parse};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -52,6 +52,7 @@ async fn start(settings: Settings) -> Server {
         ready: is_ready,
         now: Arc::new(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),
         commands,
+        door: watch::channel(Opening::default()).1,
         about: About { version: "1.2.3", command: "run", ..About::default() },
         settings: Arc::new(settings),
     };

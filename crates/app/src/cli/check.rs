@@ -6,7 +6,7 @@ use clap::{ArgMatches, Command};
 
 use super::{Out, complain};
 use crate::{
-    config,
+    config, door,
     parts::{self, Boards},
     run,
 };
@@ -25,7 +25,15 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     };
     parts::plans(&loaded.config, &Boards::default())?;
     run::group_id(&loaded.config)?;
-    for warning in loaded.warnings.iter().chain(&parts::doubts(&loaded)) {
+    let opened = match door::open(&loaded.config) {
+        Ok(opened) => opened,
+        Err(problems) => {
+            complain(problems.to_string());
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let doubts = parts::doubts(&loaded);
+    for warning in loaded.warnings.iter().chain(&opened.warnings).chain(&doubts) {
         complain(format!("warning: {warning}"));
     }
     let file = loaded.file.map_or("no file, defaults".into(), |file| file.display().to_string());

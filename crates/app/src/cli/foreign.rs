@@ -5,7 +5,6 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// By the beginning of the name: what to do instead.
 const FOREIGN: &[(&str, &str)] = &[
-    ("--web.config.file", "TLS and passwords are not built in: listen on loopback behind a proxy"),
     ("--web.systemd-socket", "sockets are not taken from systemd: use --listen"),
     ("--web.disable-exporter-metrics", "ask for less with /metrics?exclude[]=farol"),
     (
@@ -67,7 +66,7 @@ mod tests {
         assert!(told("--intervall").contains("'--interval'"), "{}", told("--intervall"));
         assert!(told("--collector.hwmonn").contains("'--collector.hwmon'"));
         for (flag, tip) in [
-            ("--web.config.file=web.yml", "behind a proxy"),
+            ("--web.systemd-socket", "use --listen"),
             ("--collector.systemd", "farol collectors"),
             ("--storage.tsdb.path=/data", "--logs"),
         ] {

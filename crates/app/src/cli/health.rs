@@ -23,8 +23,8 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
 fn sentence(health: &Value) -> String {
     let word = |key: &str| health[key].as_str().unwrap_or("?").to_owned();
     let mut line = format!("{} {}", word("status"), word("state"));
-    let problems: Vec<&str> =
-        health["problems"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let told = ["problems", "warnings"].into_iter().filter_map(|key| health[key].as_array());
+    let problems: Vec<&str> = told.flatten().filter_map(Value::as_str).collect();
     if !problems.is_empty() {
         line.push_str(&format!(": {}", problems.join("; ")));
     }
@@ -41,6 +41,8 @@ mod tests {
     fn what_is_wrong_is_told_beside_the_word() {
         let good = json!({ "status": "ok", "state": "STABLE", "problems": [] });
         assert_eq!(sentence(&good), "ok STABLE");
+        let warned = json!({ "status": "ok", "state": "STABLE", "warnings": ["a file is bad"] });
+        assert_eq!(sentence(&warned), "ok STABLE: a file is bad");
         let stale = json!({ "status": "stale", "state": "UNKNOWN", "problems": ["data is old"] });
         assert_eq!(sentence(&stale), "stale UNKNOWN: data is old");
     }

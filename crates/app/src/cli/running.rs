@@ -68,14 +68,43 @@ pub(super) fn health(place: &Place) -> anyhow::Result<Value> {
         Err(AskError::Refused(reason)) => anyhow::bail!(reason),
         Err(AskError::NotRunning(error)) => error,
     };
+    let mut closed = None;
     for address in &place.addresses {
-        if let Ok((_, body)) = http_get::get(&address.to_string(), "/health")
-            && let Ok(health) = serde_json::from_str(&body)
-        {
-            return Ok(health);
+        let Ok((status, body)) = http_get::get(&address.to_string(), "/health") else { continue };
+        match serde_json::from_str(&body) {
+            Ok(health) => return Ok(health),
+            Err(_) => closed = closed.or(closed_door(*address, status, &body)),
         }
     }
+    if let Some(closed) = closed {
+        anyhow::bail!("{closed}; {}", ask_at_the_socket(&place.socket, &not_there));
+    }
     Err(NotRunning(no_answer(&place.socket, &not_there, &place.addresses)).into())
+}
+
+/// What keeps a plain question out, where something does.
+fn closed_door(address: SocketAddr, status: u16, body: &str) -> Option<String> {
+    match status {
+        401 => Some(format!("{address} answers, but wants a password or a token")),
+        429 => Some(format!("{address} answers, but has too much to do: {}", body.trim())),
+        400 if body.contains("TLS") => Some(format!("{address} answers, but under TLS only")),
+        _ => None,
+    }
+}
+
+/// The way in that needs neither a password nor a certificate.
+fn ask_at_the_socket(socket: &Path, error: &io::Error) -> String {
+    let socket = socket.display();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "{socket} asks for neither, and is for root and the user that farol runs as: ask as \
+             one of them"
+        ),
+        _ => format!(
+            "the control socket asks for neither, but none answers at {socket}: give the \
+                      --data that farol runs with"
+        ),
+    }
 }
 
 /// Asks the process that collects, else the one that serves its journal.
@@ -144,6 +173,17 @@ mod tests {
         });
         assert_eq!(asked().unwrap(), Value::from(7));
         server.join().unwrap();
+    }
+
+    #[test]
+    fn a_door_that_wants_a_password_is_said_to_be_one() {
+        let address = "127.0.0.1:8000".parse().unwrap();
+        let said = |status, body| closed_door(address, status, body);
+        let expected = "127.0.0.1:8000 answers, but wants a password or a token".to_owned();
+        assert_eq!(said(401, "unauthorized\n"), Some(expected));
+        assert!(said(400, "this port speaks TLS: ask with https://").is_some());
+        assert_eq!(said(400, "a request needs one Host header"), None);
+        assert_eq!(said(200, "not farol"), None);
     }
 
     #[test]

@@ -20,8 +20,8 @@ use super::{
     problem::{Problem, Source},
     settings::SETTINGS,
     types::{
-        Collectors, Config, Format, Group, Journal, Level, Log, Pattern, Probe, Probes, Retention,
-        Web,
+        Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
+        Retention, Web,
     },
     units,
     values::{Draft, Value},
@@ -240,6 +240,7 @@ impl Values {
             host_name: Text::from(self.text("host_name")),
             host,
             web: self.web(),
+            door: self.door(),
             journal: self.journal(),
             collectors: self.collectors(on),
             process_groups: match self.value("process_groups") {
@@ -261,6 +262,16 @@ impl Values {
             request_timeout: self.duration("web.request_timeout"),
             body_limit: self.number("web.body_limit"),
         }
+    }
+
+    fn door(&self) -> DoorFiles {
+        let config_file = match self.value("web.config_file") {
+            Value::Path(path) => Some(path.clone()),
+            _ => None,
+        };
+        let bearer_token_files = self.paths("web.bearer_token_files");
+        let allow_unauthenticated = self.bool("web.allow_unauthenticated");
+        DoorFiles { config_file, bearer_token_files, allow_unauthenticated }
     }
 
     /// The machine's own name is what scrapers and people on the same network know it by. It opens
@@ -312,10 +323,7 @@ impl Values {
                 .then(|| self.path("collectors.containers.socket")),
             containers_labels: self.texts("collectors.containers.labels"),
             cpu_info: self.bool("collectors.cpu.info"),
-            textfile_directories: match self.value("collectors.textfile.directory") {
-                Value::Paths(paths) => paths.clone(),
-                _ => Vec::new(),
-            },
+            textfile_directories: self.paths("collectors.textfile.directory"),
             compatibility: match self.text("collectors.compatibility") {
                 "exact" => Compatibility::Exact,
                 "labels" => Compatibility::Labels,
@@ -427,6 +435,13 @@ impl Values {
         match self.value(key) {
             Value::Path(path) => path.clone(),
             _ => PathBuf::new(),
+        }
+    }
+
+    fn paths(&self, key: &str) -> Vec<PathBuf> {
+        match self.value(key) {
+            Value::Paths(paths) => paths.clone(),
+            _ => Vec::new(),
         }
     }
 

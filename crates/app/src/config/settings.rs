@@ -215,6 +215,11 @@ pub const SETTINGS: &[Setting] = &[
 
     Setting::new("web.telemetry_path", Kind::Text(TextRule::UrlPath), "/metrics", "Path under which metrics are exposed."),
     Setting::new("web.allowed_hosts", Kind::Hosts, "none", "Names or addresses under which pages may be asked for, besides loopback, `host_name` and the address connected to; any other is refused, against DNS rebinding. `*` allows all."),
+    Setting::new("web.config_file", Kind::Path, "", "File with TLS, users and more, in the format that Prometheus' exporters share (`web.yml`).")
+        .unset("plain HTTP without users", "/etc/farol/web.yml")
+        .also(&[Alias::of("web.config.file")]),
+    Setting::new("web.bearer_token_files", Kind::Paths, "none", "Files with one token each: `Authorization: Bearer TOKEN` is let in."),
+    Setting::new("web.allow_unauthenticated", Kind::Bool, "false", "Whether to listen beyond loopback although nobody is asked who they are."),
     Setting::new("web.max_connections", Kind::Count { least: 1, most: 65_535 }, "256", "Connections held open at the same time."),
     Setting::new("web.max_requests", Kind::Count { least: 0, most: 10_000 }, "40", "Scrapes answered at the same time; further ones get 503. 0 is no limit."),
     Setting::new("web.header_timeout", duration(100, 300), "10s", "How long a client may take to send its request's head."),

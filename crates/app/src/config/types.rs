@@ -29,6 +29,7 @@ pub struct Config {
     /// The machine looked at.
     pub host: Host,
     pub web: Web,
+    pub door: DoorFiles,
     pub journal: Journal,
     pub collectors: Collectors,
     pub process_groups: Vec<ProcessGroup>,
@@ -54,6 +55,23 @@ pub struct Web {
     pub header_timeout: Duration,
     pub request_timeout: Duration,
     pub body_limit: u64,
+}
+
+/// Where it is said who may come in. Unlike the rest of `web.*`, a reload takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DoorFiles {
+    /// exporter-toolkit's `web.yml`.
+    pub config_file: Option<PathBuf>,
+    /// One token in each.
+    pub bearer_token_files: Vec<PathBuf>,
+    /// Whether to listen beyond loopback all the same when they ask nothing of anybody.
+    pub allow_unauthenticated: bool,
+}
+
+impl DoorFiles {
+    pub fn is_empty(&self) -> bool {
+        self.config_file.is_none() && self.bearer_token_files.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

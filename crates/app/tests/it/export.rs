@@ -111,13 +111,13 @@ fn a_real_prometheus_scrapes_it_and_up_is_one() {
 }
 
 /// A Go program of the Prometheus family; killed with the test.
-struct Peer {
+pub(crate) struct Peer {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Peer {
-    fn start(program: &str, arguments: &[String]) -> Peer {
+    pub(crate) fn start(program: &str, arguments: &[String]) -> Peer {
         let address = free_address();
         let child = Command::new(program)
             .args(arguments)

@@ -10,6 +10,7 @@
 mod control;
 mod disk_full;
 mod docker;
+mod door;
 mod export;
 mod kill;
 mod network;

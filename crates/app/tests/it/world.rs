@@ -59,7 +59,8 @@ impl Farol {
         let mut address = String::new();
         for line in lines.by_ref() {
             let line = line.unwrap();
-            if let Some(at) = line.strip_prefix("farol listening on http://") {
+            if let Some(at) = line.strip_prefix("farol listening on ") {
+                let (_, at) = at.split_once("://").unwrap();
                 address = at.to_owned();
                 break;
             }

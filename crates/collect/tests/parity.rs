@@ -15,7 +15,7 @@ use std::{
 };
 
 use farol_collect::{COLLECTORS, Host, Options, describe};
-use farol_model::{Kind, Labels, Sample};
+use farol_model::{Kind, Labels, Sample, Text};
 use farol_wire::exposition::{FamilyKind, Format, Limits, Parsed, parse};
 use machines::{Lanes, NOW, machines};
 
@@ -23,10 +23,12 @@ use machines::{Lanes, NOW, machines};
 const NODE_EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
 
 /// Ours that node_exporter knows by the same name.
-const SHARED: [&str; 19] = [
+const SHARED: [&str; 23] = [
     "cpu",
     "cpufreq",
     "diskstats",
+    "dmi",
+    "edac",
     "filefd",
     "filesystem",
     "hwmon",
@@ -36,7 +38,9 @@ const SHARED: [&str; 19] = [
     "netdev",
     "netstat",
     "os",
+    "powersupplyclass",
     "pressure",
+    "rapl",
     "sockstat",
     "stat",
     "thermal_zone",
@@ -100,6 +104,8 @@ const THEY_ERR: &[(&str, &str, &str, &str)] = &[
 /// Families only we have, because they came after 1.5 or fill a gap.
 const OURS_ALONE: &[(&str, &str)] = &[
     ("node_cpu_scaling_governor", "later than 1.5"),
+    ("node_edac_channel_correctable_errors_total", "later than 1.5"),
+    ("node_edac_channel_uncorrectable_errors_total", "later than 1.5"),
     ("node_cpu_frequency_hertz", "from cpuinfo where there is no cpufreq"),
     ("node_netstat_TcpExt_TCPOFOQueue", "later than 1.5"),
     ("node_netstat_TcpExt_TCPRcvQDrop", "later than 1.5"),
@@ -170,7 +176,13 @@ fn without_later_labels(sample: &Sample) -> Labels {
             .any(|(family, later)| sample.name.starts_with(family) && *later == label)
     };
     let kept = sample.labels.iter().filter(|(label, _)| !is_later(label));
-    Labels::new(kept.map(|(label, value)| (label.clone(), value.clone())).collect())
+    Labels::new(kept.map(|(label, value)| (label.clone(), as_the_machine_says(value))).collect())
+}
+
+/// Theirs gives some paths as they are here, with the recorded machine's folder in front.
+fn as_the_machine_says(value: &Text) -> Text {
+    let from = value.starts_with('/').then(|| value.find("/sys/class/powercap/")).flatten();
+    from.and_then(|from| value.get(from..)).map_or_else(|| value.clone(), Text::from)
 }
 
 fn they_err(name: &str, labels: &Labels) -> bool {

@@ -68,7 +68,7 @@ mod tests {
         assert!(told("--collector.hwmonn").contains("'--collector.hwmon'"));
         for (flag, tip) in [
             ("--web.config.file=web.yml", "behind a proxy"),
-            ("--collector.systemd", "farol collectors"),
+            ("--collector.wifi", "farol collectors"),
             ("--storage.tsdb.path=/data", "--logs"),
         ] {
             let told = told(flag);

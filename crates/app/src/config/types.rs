@@ -94,6 +94,12 @@ pub struct Collectors {
     pub diskstats_device_exclude: Pattern,
     pub netdev_device_exclude: Pattern,
     pub netclass_ignored_devices: Pattern,
+    pub powersupply_ignored_supplies: Pattern,
+    pub systemd_unit_include: Pattern,
+    pub systemd_unit_exclude: Pattern,
+    pub systemd_start_times: bool,
+    pub systemd_restarts: bool,
+    pub systemd_tasks: bool,
     pub vmstat_fields: Pattern,
     pub netstat_fields: Pattern,
 }

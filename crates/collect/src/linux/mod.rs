@@ -5,7 +5,10 @@ use crate::{Entry, Options, Scrape, own, probe};
 mod cgroup_path;
 mod cpu;
 mod cpufreq;
+mod dbus;
 mod diskstats;
+mod dmi;
+mod edac;
 mod filefd;
 mod filesystem;
 mod hwmon;
@@ -16,10 +19,13 @@ mod netclass;
 mod netdev;
 mod netstat;
 mod os;
+mod powersupplyclass;
 mod pressure;
+mod rapl;
 mod sockstat;
 mod stat;
 mod sysfs;
+mod systemd;
 mod thermal_zone;
 mod time;
 mod uname;
@@ -30,6 +36,8 @@ pub(crate) const COLLECTORS: &[Entry] = &[
     cpu::ENTRY,
     cpufreq::ENTRY,
     diskstats::ENTRY,
+    dmi::ENTRY,
+    edac::ENTRY,
     own::ENTRY,
     filefd::ENTRY,
     filesystem::ENTRY,
@@ -40,10 +48,13 @@ pub(crate) const COLLECTORS: &[Entry] = &[
     netdev::ENTRY,
     netstat::ENTRY,
     os::ENTRY,
+    powersupplyclass::ENTRY,
     pressure::ENTRY,
     probe::ENTRY,
+    rapl::ENTRY,
     sockstat::ENTRY,
     stat::ENTRY,
+    systemd::ENTRY,
     thermal_zone::ENTRY,
     time::ENTRY,
     uname::ENTRY,
@@ -70,9 +81,17 @@ pub(crate) fn parse_everything(text: &str, options: &Options, out: &mut Scrape) 
         stat::parse(text, out).ok();
         vmstat::parse(text, &options.vmstat_fields, &mut pages, out);
         diskstats::parse_everything(text);
+        edac::parse_everything(text);
         filesystem::parse_everything(text);
         hwmon::parse_everything(text);
         netdev::parse_everything(text);
+        rapl::parse_everything(text, out);
+        systemd::parse_everything(text);
         thermal_zone::parse_everything(text);
     }
+}
+
+/// For the fuzzer: what is read from others that send bytes, not text.
+pub(crate) fn parse_bytes(bytes: &[u8]) {
+    dbus::parse_everything(bytes);
 }

@@ -63,11 +63,21 @@ impl Folder {
 
     /// The plain files in the folder, in order of their names.
     pub(super) fn files(&self) -> io::Result<Vec<String>> {
+        self.names(|kind| kind == FileType::RegularFile)
+    }
+
+    /// The folders in it, and the links to folders elsewhere, in order of their names.
+    pub(super) fn folders(&self) -> io::Result<Vec<String>> {
+        self.names(|kind| matches!(kind, FileType::Directory | FileType::Symlink))
+    }
+
+    fn names(&self, wanted: impl Fn(FileType) -> bool) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.handle)? {
             let entry = entry?;
-            if entry.file_type() == FileType::RegularFile
+            if wanted(entry.file_type())
                 && let Ok(name) = entry.file_name().to_str()
+                && !matches!(name, "." | "..")
             {
                 names.push(name.to_owned());
             }
@@ -127,6 +137,7 @@ mod tests {
         assert_eq!(folder.text("speed"), None);
         assert_eq!(folder.text("power"), None, "a folder is no attribute");
         assert_eq!(folder.files().unwrap(), ["ifalias", "mtu"]);
+        assert_eq!(folder.folders().unwrap(), ["power"]);
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

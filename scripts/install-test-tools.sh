@@ -12,11 +12,14 @@ declare -A package_of=(
   [curl]=curl
   [jq]=jq
   [setpriv]=util-linux
+  [unshare]=util-linux
+  [dbus-daemon]=dbus
 )
 missing=()
 for program in "${!package_of[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package_of[$program]}")
 done
+[ -x /usr/lib/systemd/systemd ] || missing+=(systemd)
 /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null || missing+=(python3-prometheus-client python3-venv)
 /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 

@@ -17,11 +17,13 @@ declare -A package_of=(
   [dockerd]=docker.io
   [busybox]=busybox-static
   [ip]=iproute2
+  [dbus-daemon]=dbus
 )
 missing=()
 for program in "${!package_of[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package_of[$program]}")
 done
+[ -x /usr/lib/systemd/systemd ] || missing+=(systemd)
 /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null || missing+=(python3-prometheus-client python3-venv)
 /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 

@@ -11,6 +11,7 @@ static OPTIONS: LazyLock<Options> = LazyLock::new(Options::default);
 pub fn parse_everything(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     linux::parse_everything(&text, &OPTIONS, &mut Scrape::new());
+    linux::parse_bytes(bytes);
     probe::parse_everything(bytes, &text);
     view::parse_everything(&text);
 }

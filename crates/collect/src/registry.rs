@@ -73,6 +73,13 @@ pub struct Options {
     /// Excludes nothing when empty.
     pub netdev_device_exclude: Regex,
     pub netclass_ignored_devices: Regex,
+    pub powersupply_ignored_supplies: Regex,
+    /// These two match a unit's whole name.
+    pub systemd_unit_include: Regex,
+    pub systemd_unit_exclude: Regex,
+    pub systemd_start_times: bool,
+    pub systemd_restarts: bool,
+    pub systemd_tasks: bool,
     pub vmstat_fields: Regex,
     pub netstat_fields: Regex,
     pub top_command: TopCommand,
@@ -102,6 +109,8 @@ impl Options {
     pub const CONTAINERS_LABELS: [&str; 2] =
         ["com.docker.compose.project", "com.docker.compose.service"];
     pub const NOTHING: &str = "^$";
+    pub const SYSTEMD_UNIT_INCLUDE: &str = ".+";
+    pub const SYSTEMD_UNIT_EXCLUDE: &str = r".+\.(automount|device|mount|scope|slice)";
     pub const VMSTAT_FIELDS: &str = "^(oom_kill|pgpg|pswp|pg.*fault).*";
     pub const NETSTAT_FIELDS: &str = "^(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(InOctets|OutOctets)|Icmp6?_(InMsgs|OutMsgs)|TcpExt_(Listen.*|Syncookies.*|TCPSynRetrans|TCPTimeouts|TCPOFOQueue|TCPRcvQDrop)|Tcp_(ActiveOpens|InSegs|OutSegs|OutRsts|PassiveOpens|RetransSegs|CurrEstab)|Udp6?_(InDatagrams|OutDatagrams|NoPorts|RcvbufErrors|SndbufErrors))$";
 }
@@ -115,6 +124,12 @@ impl Default for Options {
             diskstats_device_exclude: pattern(Options::DISKSTATS_DEVICE_EXCLUDE),
             netdev_device_exclude: pattern(Options::NOTHING),
             netclass_ignored_devices: pattern(Options::NOTHING),
+            powersupply_ignored_supplies: pattern(Options::NOTHING),
+            systemd_unit_include: pattern(Options::SYSTEMD_UNIT_INCLUDE),
+            systemd_unit_exclude: pattern(Options::SYSTEMD_UNIT_EXCLUDE),
+            systemd_start_times: false,
+            systemd_restarts: false,
+            systemd_tasks: false,
             vmstat_fields: pattern(Options::VMSTAT_FIELDS),
             netstat_fields: pattern(Options::NETSTAT_FIELDS),
             top_command: TopCommand::default(),

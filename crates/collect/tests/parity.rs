@@ -15,7 +15,7 @@ use std::{
 };
 
 use farol_collect::{COLLECTORS, Host, Options, describe, textfile};
-use farol_model::{Kind, Labels, Sample};
+use farol_model::{Kind, Labels, Sample, Text};
 use farol_wire::exposition::{FamilyKind, Format, Limits, Parsed, exposed, parse};
 use machines::{Lanes, NOW, machines};
 
@@ -31,6 +31,8 @@ const SHARED: &[&str] = &[
     "cpu",
     "cpufreq",
     "diskstats",
+    "dmi",
+    "edac",
     "entropy",
     "filefd",
     "filesystem",
@@ -46,8 +48,10 @@ const SHARED: &[&str] = &[
     "nfsd",
     "nvme",
     "os",
+    "powersupplyclass",
     "pressure",
     "processes",
+    "rapl",
     "schedstat",
     "selinux",
     "sockstat",
@@ -131,6 +135,8 @@ const OURS_ALONE: &[(&str, &str)] = &[
     ("node_btrfs_max_commit_seconds", "later than 1.5"),
     ("node_cpu_online", "later than 1.5"),
     ("node_cpu_scaling_governor", "later than 1.5"),
+    ("node_edac_channel_correctable_errors_total", "later than 1.5"),
+    ("node_edac_channel_uncorrectable_errors_total", "later than 1.5"),
     ("node_cpu_frequency_hertz", "from cpuinfo where there is no cpufreq"),
     ("node_disk_device_mapper_backing_device_info", "later than 1.5"),
     ("node_md_degraded", "later than 1.5"),
@@ -174,8 +180,6 @@ const OF_THE_RUNNING_MACHINE: &[(&str, &str, &str, &str)] = &[
 const NOT_OURS: &[(&str, &str)] = &[
     ("go_", "figures of their language's runtime"),
     ("node_bcache_", "a non-goal: see docs/reference/node-exporter-parity.md"),
-    ("node_disk_ata_", "of disks that tell it: not collected by us"),
-    ("node_disk_device_mapper_info", "not collected by us"),
     ("node_fibrechannel_", "a non-goal"),
     ("node_infiniband_", "a non-goal"),
     ("node_ipvs_", "a non-goal"),
@@ -184,20 +188,6 @@ const NOT_OURS: &[(&str, &str)] = &[
     ("node_exporter_build_info", "theirs alone: ours is farol_build_info"),
     ("process_", "told by us at the scrape, and not by a collector"),
     ("promhttp_", "figures of their HTTP server"),
-];
-
-/// Families whose collectors are not in this tree yet. To be emptied when they are.
-const COLLECTORS_NOT_MERGED_YET: &[&str] = &[
-    "node_btrfs_",
-    "node_dmi_",
-    "node_edac_",
-    "node_md_",
-    "node_nvme_",
-    "node_power_supply_",
-    "node_processes_",
-    "node_rapl_",
-    "node_systemd_",
-    "node_zfs_",
 ];
 
 /// What is off by default in both, and turned on here.
@@ -250,7 +240,6 @@ fn on_the_live_host_names_and_types_are_the_same() {
 fn is_expected(family: &str) -> bool {
     let begins_with = |prefix: &str| family.starts_with(prefix);
     !NOT_OURS.iter().any(|(prefix, _)| begins_with(prefix))
-        && !COLLECTORS_NOT_MERGED_YET.iter().any(|prefix| begins_with(prefix))
 }
 
 fn label_names(family: &Family) -> BTreeSet<&str> {
@@ -349,7 +338,13 @@ fn without_later_labels(sample: &Sample) -> Labels {
             .any(|(family, later)| sample.name.starts_with(family) && *later == label)
     };
     let kept = sample.labels.iter().filter(|(label, _)| !is_later(label));
-    Labels::new(kept.map(|(label, value)| (label.clone(), value.clone())).collect())
+    Labels::new(kept.map(|(label, value)| (label.clone(), as_the_machine_says(value))).collect())
+}
+
+/// Theirs gives some paths as they are here, with the recorded machine's folder in front.
+fn as_the_machine_says(value: &Text) -> Text {
+    let from = value.starts_with('/').then(|| value.find("/sys/class/powercap/")).flatten();
+    from.and_then(|from| value.get(from..)).map_or_else(|| value.clone(), Text::from)
 }
 
 fn they_err(name: &str, labels: &Labels) -> bool {

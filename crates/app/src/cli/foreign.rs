@@ -67,7 +67,7 @@ mod tests {
         assert!(told("--collector.hwmonn").contains("'--collector.hwmon'"));
         for (flag, tip) in [
             ("--web.systemd-socket", "use --listen"),
-            ("--collector.systemd", "farol collectors"),
+            ("--collector.wifi", "farol collectors"),
             ("--storage.tsdb.path=/data", "--logs"),
         ] {
             let told = told(flag);

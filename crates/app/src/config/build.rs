@@ -312,6 +312,12 @@ impl Values {
             diskstats_device_exclude: self.pattern("collectors.diskstats.device_exclude"),
             netdev_device_exclude: self.pattern("collectors.netdev.device_exclude"),
             netclass_ignored_devices: self.pattern("collectors.netclass.ignored_devices"),
+            powersupply_ignored_supplies: self.pattern("collectors.powersupply.ignored_supplies"),
+            systemd_unit_include: self.pattern("collectors.systemd.unit_include"),
+            systemd_unit_exclude: self.pattern("collectors.systemd.unit_exclude"),
+            systemd_start_times: self.bool("collectors.systemd.enable_start_time_metrics"),
+            systemd_restarts: self.bool("collectors.systemd.enable_restarts_metrics"),
+            systemd_tasks: self.bool("collectors.systemd.enable_task_metrics"),
             vmstat_fields: self.pattern("collectors.vmstat.fields"),
             netstat_fields: self.pattern("collectors.netstat.fields"),
             top_command: match self.text("collectors.top.command") {

@@ -264,6 +264,14 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("collectors.netdev.device_exclude", Kind::Pattern, Options::NOTHING, "Network devices that `netdev` leaves out.")
         .also(&[Alias::old("collector.netdev.device-blacklist"), Alias::old("collector.netdev.ignored-devices")]),
     Setting::new("collectors.netclass.ignored_devices", Kind::Pattern, Options::NOTHING, "Network devices that `netclass` leaves out."),
+    Setting::new("collectors.powersupply.ignored_supplies", Kind::Pattern, Options::NOTHING, "Power supplies that `powersupplyclass` leaves out."),
+    Setting::new("collectors.systemd.unit_include", Kind::Pattern, Options::SYSTEMD_UNIT_INCLUDE, "Units that are kept, by their whole name.")
+        .also(&[Alias::old("collector.systemd.unit-whitelist")]),
+    Setting::new("collectors.systemd.unit_exclude", Kind::Pattern, Options::SYSTEMD_UNIT_EXCLUDE, "Units that are left out, by their whole name.")
+        .also(&[Alias::old("collector.systemd.unit-blacklist")]),
+    Setting::new("collectors.systemd.enable_start_time_metrics", Kind::Bool, "false", "Whether `systemd` asks each unit since when it is active."),
+    Setting::new("collectors.systemd.enable_restarts_metrics", Kind::Bool, "false", "Whether `systemd` asks each service how often it was restarted."),
+    Setting::new("collectors.systemd.enable_task_metrics", Kind::Bool, "false", "Whether `systemd` asks each service how many tasks it has."),
     Setting::new("collectors.vmstat.fields", Kind::Pattern, Options::VMSTAT_FIELDS, "Fields of `/proc/vmstat` that are kept."),
     Setting::new("collectors.netstat.fields", Kind::Pattern, Options::NETSTAT_FIELDS, "Fields of `/proc/net/netstat` and `snmp` that are kept."),
     Setting::new("collectors.cpu.info", Kind::Bool, "false", "Whether `cpu` also yields `node_cpu_info`, from `/proc/cpuinfo`."),

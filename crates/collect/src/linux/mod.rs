@@ -12,7 +12,10 @@ mod containers;
 mod cpu;
 mod cpu_topology;
 mod cpufreq;
+mod dbus;
 mod diskstats;
+mod dmi;
+mod edac;
 mod entropy;
 mod filefd;
 mod filesystem;
@@ -30,11 +33,13 @@ mod nfs;
 mod nfsd;
 mod nvme;
 mod os;
+mod powersupplyclass;
 mod pressure;
 mod process_files;
 mod process_groups;
 mod process_table;
 mod processes;
+mod rapl;
 mod schedstat;
 mod selinux;
 mod socket_table;
@@ -42,6 +47,7 @@ mod sockstat;
 mod softnet;
 mod stat;
 mod sysfs;
+mod systemd;
 mod tcpstat;
 mod thermal_zone;
 mod time;
@@ -65,6 +71,8 @@ pub(crate) const COLLECTORS: &[Entry] = &[
     cpu::ENTRY,
     cpufreq::ENTRY,
     diskstats::ENTRY,
+    dmi::ENTRY,
+    edac::ENTRY,
     entropy::ENTRY,
     own::ENTRY,
     filefd::ENTRY,
@@ -82,15 +90,18 @@ pub(crate) const COLLECTORS: &[Entry] = &[
     nfsd::ENTRY,
     nvme::ENTRY,
     os::ENTRY,
+    powersupplyclass::ENTRY,
     pressure::ENTRY,
     probe::ENTRY,
     process_groups::ENTRY,
     processes::ENTRY,
+    rapl::ENTRY,
     schedstat::ENTRY,
     selinux::ENTRY,
     sockstat::ENTRY,
     softnet::ENTRY,
     stat::ENTRY,
+    systemd::ENTRY,
     tcpstat::ENTRY,
     textfile::ENTRY,
     thermal_zone::ENTRY,
@@ -142,13 +153,21 @@ pub(crate) fn parse_everything(text: &str, options: &Options, out: &mut Scrape) 
         containers::parse_everything(text);
         xfs::parse("sda1", text, out);
         diskstats::parse_everything(text);
+        edac::parse_everything(text);
         filesystem::parse_everything(text);
         hwmon::parse_everything(text);
         mdadm::parse_everything(text, out);
         netdev::parse_everything(text);
         process_files::parse_everything(text);
         nvme::parse_everything(text);
+        rapl::parse_everything(text, out);
+        systemd::parse_everything(text);
         thermal_zone::parse_everything(text);
         zfs::parse_everything(text, out);
     }
+}
+
+/// For the fuzzer: what is read from others that send bytes, not text.
+pub(crate) fn parse_bytes(bytes: &[u8]) {
+    dbus::parse_everything(bytes);
 }

@@ -300,7 +300,11 @@ impl Table {
         let last = self.now.take();
         self.list(host)?;
         let Some(folder) = &mut self.folder else { return Ok(()) };
-        let page_bytes = rustix::param::page_size() as u64;
+        // A machine that does not tell it is a recording of which too little was kept.
+        let Some(page_bytes) = host.page_bytes() else {
+            let reason = "the recorded machine does not tell the size of a page (self/smaps)";
+            return Err(CollectError::Absent(reason.into()));
+        };
         let is_crowded = self.pids.len() > MOST_WITH_IO;
         self.round += 1;
         self.seconds = last.map(|last| now.since(last).as_secs_f64()).filter(|span| *span > 0.0);

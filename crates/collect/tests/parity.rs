@@ -107,6 +107,7 @@ const OURS_ALONE: &[(&str, &str)] = &[
     ("node_edac_channel_correctable_errors_total", "later than 1.5"),
     ("node_edac_channel_uncorrectable_errors_total", "later than 1.5"),
     ("node_cpu_frequency_hertz", "from cpuinfo where there is no cpufreq"),
+    ("node_filesystem_mount_info", "later than 1.5"),
     ("node_netstat_TcpExt_TCPOFOQueue", "later than 1.5"),
     ("node_netstat_TcpExt_TCPRcvQDrop", "later than 1.5"),
     ("node_network_receive_nohandler_total", "theirs comes by netlink only"),

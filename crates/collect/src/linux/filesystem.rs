@@ -36,6 +36,7 @@ const FILES: &str = "node_filesystem_files";
 const FILES_FREE: &str = "node_filesystem_files_free";
 const READ_ONLY: &str = "node_filesystem_readonly";
 const DEVICE_ERROR: &str = "node_filesystem_device_error";
+const MOUNT_INFO: &str = "node_filesystem_mount_info";
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "filesystem",
@@ -56,6 +57,7 @@ pub(crate) const ENTRY: Entry = Entry {
             "",
             "Whether an error occurred while getting statistics for the given device.",
         ),
+        Metric::gauge(MOUNT_INFO, "", "Filesystem mount information."),
     ],
     build,
 };
@@ -167,6 +169,7 @@ fn push(out: &mut Scrape, mount: &Mount, answer: &Result<Space, String>) {
     ];
     out.push(DEVICE_ERROR, &labels, f64::from(u8::from(answer.is_err())));
     out.push(READ_ONLY, &labels, f64::from(u8::from(mount.read_only)));
+    push_info(out, mount);
     match answer {
         Ok(space) => {
             out.push(SIZE, &labels, space.size);
@@ -179,11 +182,26 @@ fn push(out: &mut Scrape, mount: &Mount, answer: &Result<Space, String>) {
     }
 }
 
+/// The numbers by which `/proc/diskstats` and the kernel's log know the device.
+fn push_info(out: &mut Scrape, mount: &Mount) {
+    if let Some((major, minor)) = mount.number.split_once(':') {
+        let labels = [
+            ("device", mount.device.as_str()),
+            ("major", major),
+            ("minor", minor),
+            ("mountpoint", mount.point.as_str()),
+        ];
+        out.push(MOUNT_INFO, &labels, 1.0);
+    }
+}
+
 /// One line of the mount table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mount {
     /// The mount's number: another one at the same place has another.
     id: String,
+    /// Of the device, `8:1`; empty where the table does not tell.
+    number: String,
     device: String,
     /// As the host sees it, without the prefix of its root.
     point: String,
@@ -196,14 +214,15 @@ impl Mount {
     fn from_mountinfo(line: &str) -> Option<Mount> {
         let mut fields = line.split(' ');
         let id = fields.next()?.to_owned();
-        let point = unescape(fields.nth(3)?);
+        let number = fields.nth(1)?.to_owned();
+        let point = unescape(fields.nth(1)?);
         let options = fields.next()?;
         fields.find(|field| *field == "-")?;
         let kind = unescape(fields.next()?);
         let device = unescape(fields.next()?);
         let super_options = fields.next().unwrap_or_default();
         let read_only = is_read_only(options) || is_read_only(super_options);
-        Some(Mount { id, device, point, kind, read_only })
+        Some(Mount { id, number, device, point, kind, read_only })
     }
 
     /// `/dev/sda1 /point ext3 rw,noatime 0 0`
@@ -213,7 +232,7 @@ impl Mount {
         let point = unescape(fields.next()?);
         let kind = unescape(fields.next()?);
         let read_only = is_read_only(fields.next()?);
-        Some(Mount { id: String::new(), device, point, kind, read_only })
+        Some(Mount { id: String::new(), number: String::new(), device, point, kind, read_only })
     }
 
     /// Whether asking it can mean asking another machine or program.
@@ -595,6 +614,7 @@ mod tests {
 
     fn at(point: &str) -> Mount {
         Mount {
+            number: String::new(),
             id: String::new(),
             device: "/dev/sda1".into(),
             point: point.into(),

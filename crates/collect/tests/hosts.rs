@@ -72,32 +72,6 @@ fn a_second_tick_only_adds_rates() {
     }
 }
 
-/// What the dashboard "Node Exporter Full" asks of sensors and power supplies.
-const ASKED_OF_SENSORS: [&str; 12] = [
-    "node_cooling_device_cur_state",
-    "node_cooling_device_max_state",
-    "node_hwmon_chip_names",
-    "node_hwmon_fan_min_rpm",
-    "node_hwmon_fan_rpm",
-    "node_hwmon_temp_celsius",
-    "node_hwmon_temp_crit_alarm_celsius",
-    "node_hwmon_temp_crit_celsius",
-    "node_hwmon_temp_crit_hyst_celsius",
-    "node_hwmon_temp_max_celsius",
-    "node_network_speed_bytes",
-    "node_power_supply_online",
-];
-
-#[test]
-fn the_machines_have_all_that_the_dashboard_asks_of_sensors() {
-    let mut asked: HashSet<&str> = ASKED_OF_SENSORS.into();
-    for (_, folder) in machines() {
-        let tick = Lanes::new(&Host::recorded(&folder)).tick(NOW);
-        asked.retain(|name| tick.samples.iter().all(|sample| sample.name != **name));
-    }
-    assert!(asked.is_empty(), "no machine has {asked:?}");
-}
-
 fn series(tick: &Tick) -> HashSet<(String, Labels)> {
     tick.samples.iter().map(|sample| (sample.name.to_string(), sample.labels.clone())).collect()
 }

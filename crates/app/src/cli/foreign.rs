@@ -46,9 +46,11 @@ pub(super) fn explain(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Whether one may have been meant by the other: a letter in four may be wrong.
+/// Whether one may have been meant by the other: a letter in four may be wrong, of those behind
+/// the last dot, since what is before it (`--collector.`) many flags share.
 fn is_slip(given: &str, offered: &str) -> bool {
-    let letters = given.trim_start_matches('-').chars().count();
+    let name = given.trim_start_matches('-').rsplit('.').next().unwrap_or_default();
+    let letters = name.chars().count();
     !offered.is_empty() && strsim::damerau_levenshtein(given, offered) <= (letters / 4).clamp(1, 3)
 }
 

@@ -38,6 +38,7 @@ const FILES: &str = "node_filesystem_files";
 const FILES_FREE: &str = "node_filesystem_files_free";
 const READ_ONLY: &str = "node_filesystem_readonly";
 const DEVICE_ERROR: &str = "node_filesystem_device_error";
+const MOUNT_INFO: &str = "node_filesystem_mount_info";
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "filesystem",
@@ -58,6 +59,7 @@ pub(crate) const ENTRY: Entry = Entry {
             "",
             "Whether an error occurred while getting statistics for the given device.",
         ),
+        Metric::gauge(MOUNT_INFO, "", "Filesystem mount information."),
     ],
     build,
 };
@@ -205,6 +207,7 @@ fn push(out: &mut Scrape, mount: &Mount, answer: &Result<Space, String>) {
     ];
     out.push(DEVICE_ERROR, &labels, f64::from(u8::from(answer.is_err())));
     out.push(READ_ONLY, &labels, f64::from(u8::from(mount.read_only)));
+    push_info(out, mount);
     match answer {
         Ok(space) => {
             out.push(SIZE, &labels, space.size);
@@ -214,6 +217,19 @@ fn push(out: &mut Scrape, mount: &Mount, answer: &Result<Space, String>) {
             out.push(FILES_FREE, &labels, space.files_free);
         }
         Err(reason) => out.problem(format!("{}: {reason}", mount.point)),
+    }
+}
+
+/// The numbers by which `/proc/diskstats` and the kernel's log know the device.
+fn push_info(out: &mut Scrape, mount: &Mount) {
+    if let Some((major, minor)) = mount.number.split_once(':') {
+        let labels = [
+            ("device", mount.device.as_str()),
+            ("major", major),
+            ("minor", minor),
+            ("mountpoint", mount.point.as_str()),
+        ];
+        out.push(MOUNT_INFO, &labels, 1.0);
     }
 }
 

@@ -276,7 +276,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let options = Options { process_groups: groups.to_vec(), ..Options::default() };
             let host = Host::recorded(folder.path());
-            std::fs::create_dir_all(&host.proc).unwrap();
+            std::fs::create_dir_all(host.proc.join("self")).unwrap();
+            write(&host.proc.join("self/smaps"), "KernelPageSize: 4 kB\n");
             let patience = Duration::from_secs(20);
             let runner = Runner::new(Lane::Slow, host, &[&ENTRY], &options, patience).unwrap();
             Machine { folder, runner, ticks: 0 }

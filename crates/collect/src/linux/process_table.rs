@@ -632,6 +632,7 @@ mod tests {
     fn machine(processes: &[u32]) -> (tempfile::TempDir, Host) {
         let folder = tempfile::tempdir().unwrap();
         let host = Host::recorded(folder.path());
+        say_page_size(&host);
         for pid in processes {
             let path = host.proc.join(pid.to_string());
             std::fs::create_dir_all(&path).unwrap();
@@ -639,6 +640,11 @@ mod tests {
             write(&path.join("stat"), &stat);
         }
         (folder, host)
+    }
+
+    fn say_page_size(host: &Host) {
+        std::fs::create_dir_all(host.proc.join("self")).unwrap();
+        write(&host.proc.join("self/smaps"), "KernelPageSize: 4 kB\n");
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
@@ -726,6 +732,7 @@ mod tests {
         drop(table.at(&host, at(0)).unwrap());
         std::fs::remove_dir_all(folder.path().join("proc")).unwrap();
         assert!(matches!(table.at(&host, at(10)), Err(CollectError::Absent(_))));
+        say_page_size(&host);
         std::fs::create_dir_all(host.proc.join("5")).unwrap();
         let stat = "5 (p) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1 8192 1 0\n";
         write(&host.proc.join("5/stat"), stat);

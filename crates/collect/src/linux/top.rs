@@ -159,7 +159,8 @@ mod tests {
         fn new(options: &Options) -> Machine {
             let folder = tempfile::tempdir().unwrap();
             let host = Host::recorded(folder.path());
-            std::fs::create_dir_all(&host.proc).unwrap();
+            std::fs::create_dir_all(host.proc.join("self")).unwrap();
+            write(&host.proc.join("self/smaps"), "KernelPageSize: 4 kB\n");
             let patience = Duration::from_secs(20);
             let runner = Runner::new(Lane::Slow, host, &[&ENTRY], options, patience).unwrap();
             Machine { folder, runner }
@@ -315,7 +316,6 @@ mod tests {
     #[test]
     fn a_machine_that_shows_no_process_has_no_rows_and_says_so() {
         let mut machine = Machine::new(&Options::default());
-        machine.write("proc/loadavg", "");
         let tick = machine.runner.tick(START);
         assert!(
             matches!(&tick.outcomes[0].result, Collected::Absent(reason) if reason.contains("no process")),

@@ -158,6 +158,7 @@ const OURS_ALONE: &[(&str, &str)] = &[
     ("node_nvme_namespace_used_bytes", "later than 1.5"),
     ("node_pressure_irq_stalled_seconds_total", "later than 1.5"),
     ("node_zfs_arc_memory_available_bytes", "signed values came after 1.5"),
+    ("node_watchdog_*", "later than 1.5"),
     ("node_zfs_dbuf_*", "later than 1.5"),
 ];
 

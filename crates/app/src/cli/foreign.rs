@@ -14,7 +14,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("--web.external-url", "links are relative: a proxy's path needs no setting"),
     ("--storage.tsdb.path", "use --logs, the folder of the journal"),
     ("--storage.tsdb.", "the journal's settings begin with --journal"),
-    ("--path.udev.data", "nothing is read from udev: leave it out"),
+    ("--path.udev.data", "udev's data is looked for below --path.run"),
     ("--collector.", "`farol collectors` lists what there is, `farol run --help` the settings"),
     ("--no-collector.", "`farol collectors` lists what there is"),
     ("--port", "use --listen, as in --listen 127.0.0.1:8000"),

@@ -56,6 +56,7 @@ mod top;
 mod udp_queues;
 mod uname;
 mod vmstat;
+mod watchdog;
 mod xfs;
 mod zfs;
 
@@ -111,6 +112,7 @@ pub(crate) const COLLECTORS: &[Entry] = &[
     udp_queues::ENTRY,
     uname::ENTRY,
     vmstat::ENTRY,
+    watchdog::ENTRY,
     xfs::ENTRY,
     zfs::ENTRY,
 ];

@@ -39,11 +39,13 @@ fn render(diagnosis: &Diagnosis) -> String {
     let kernel = diagnosis.kernel.as_deref().unwrap_or("unknown");
     page.push(format!("{:<11}{kernel}", "kernel"));
     page.push(format!("{:<11}{}", "container", diagnosis.container.as_deref().unwrap_or("none")));
-    page.push(format!("\n{:<15}{:<9}WHY", "SOURCE", "SEEN"));
+    let names = diagnosis.sources.iter().map(|source| source.name.len());
+    let width = names.max().unwrap_or_default().max("SOURCE".len()) + 2;
+    page.push(format!("\n{:<width$}{:<9}WHY", "SOURCE", "SEEN"));
     for source in &diagnosis.sources {
         page.push(match &source.missing {
-            None => format!("{:<15}host's", source.name),
-            Some(missing) => format!("{:<15}{:<9}{}", source.name, "missing", missing.reason),
+            None => format!("{:<width$}host's", source.name),
+            Some(missing) => format!("{:<width$}{:<9}{}", source.name, "missing", missing.reason),
         });
     }
     page.push(format!("\n{:<35}{:<9}NEEDS", "PRIVILEGE", "GRANTED"));

@@ -89,7 +89,7 @@ fn read(files: &DoorFiles) -> Said {
     let mut problems = Vec::new();
     let mut door = Door::default();
     if let Some(path) = &files.config_file {
-        let yml = web_yml::read(path, &read_file);
+        let yml = web_yml::read(path, &read_plain_file);
         said.warnings = yml.warnings;
         said.files = yml.files;
         match yml.door {
@@ -122,7 +122,7 @@ fn token_problem(path: &Path, why: String) -> Problem {
 /// What is around it is an editor's, not the token's.
 fn token(path: &Path) -> Result<Vec<u8>, String> {
     const MOST_BYTES: u64 = 4096;
-    let bytes = read_file(path, MOST_BYTES + 1).map_err(|error| match error.kind() {
+    let bytes = read_plain_file(path, MOST_BYTES + 1).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => "the token cannot be read: there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "the token cannot be read: permission denied".to_owned(),
         _ => format!("the token cannot be read: {error}"),
@@ -141,6 +141,17 @@ fn token(path: &Path) -> Result<Vec<u8>, String> {
         );
     }
     Ok(token.to_owned())
+}
+
+/// Files are read again and again, so each must say the same twice: a pipe is empty the second
+/// time, and an empty `web.yml` asks nothing of anybody.
+fn read_plain_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let data = std::fs::metadata(path)?;
+    // A folder has its own sentence.
+    if !data.is_file() && !data.is_dir() {
+        return Err(io::Error::other("it is a pipe or a device; only a plain file can be watched"));
+    }
+    read_file(path, most)
 }
 
 /// Which file it is and when it last changed, or that there is none.
@@ -302,7 +313,7 @@ fn loss(old: &Door, new: &Door) -> Option<&'static str> {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test writes the files that are watched")]
 mod tests {
-    use std::fs;
+    use std::{fs, io::Write, os::fd::AsRawFd};
 
     use super::*;
 
@@ -402,6 +413,32 @@ mod tests {
         assert!(opening.door.wants_credentials());
         let fault = opening.fault.as_deref().unwrap();
         assert!(fault.ends_with("it would let everybody in; if that is meant, restart farol"));
+    }
+
+    /// As of a shell's `<(…)`: what it holds can be read once.
+    #[test]
+    fn a_pipe_is_refused_and_not_read_a_second_time_as_empty() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let trial = trial();
+        // Naming a further file makes it be read twice.
+        let key = trial.yml.with_file_name("server.key");
+        let text = format!(
+            "tls_server_config: {{cert_file: {key}, key_file: {key}}}\n\
+             basic_auth_users: {{ana: {HASH}}}\n",
+            key = key.display()
+        );
+        writer.write_all(text.as_bytes()).unwrap();
+        drop(writer);
+        let pipe = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+        for (config_file, token_files) in [(Some(pipe.clone()), vec![]), (None, vec![pipe])] {
+            let files = DoorFiles {
+                config_file,
+                bearer_token_files: token_files,
+                allow_unauthenticated: false,
+            };
+            let problems = Look::take(&files).1.door.unwrap_err().to_string();
+            assert!(problems.contains("it is a pipe or a device"), "{problems}");
+        }
     }
 
     #[test]

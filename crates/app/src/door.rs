@@ -299,13 +299,21 @@ impl Kept {
     }
 }
 
-/// A file cut short or emptied by a slip must not open what was closed.
+/// A file cut short or emptied by a slip must not open what was closed. Each lock counts by itself:
+/// who has a certificate must not come in without a password because the file's end is missing.
 fn loss(old: &Door, new: &Door) -> Option<&'static str> {
+    let verifies = |door: &Door| door.tls.as_ref().is_some_and(|tls| tls.verifies_clients());
     if old.tls.is_some() && new.tls.is_none() {
         return Some("it would end TLS; if that is meant, restart farol");
     }
     if old.keeps_strangers_out() && !new.keeps_strangers_out() {
         return Some("it would let everybody in; if that is meant, restart farol");
+    }
+    if old.wants_credentials() && !new.wants_credentials() {
+        return Some("it would ask for no password or token; if that is meant, restart farol");
+    }
+    if verifies(old) && !verifies(new) {
+        return Some("it would ask for no client certificate; if that is meant, restart farol");
     }
     None
 }
@@ -314,6 +322,8 @@ fn loss(old: &Door, new: &Door) -> Option<&'static str> {
 #[expect(clippy::disallowed_methods, reason = "a test writes the files that are watched")]
 mod tests {
     use std::{fs, io::Write, os::fd::AsRawFd};
+
+    use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
 
@@ -413,6 +423,36 @@ mod tests {
         assert!(opening.door.wants_credentials());
         let fault = opening.fault.as_deref().unwrap();
         assert!(fault.ends_with("it would let everybody in; if that is meant, restart farol"));
+    }
+
+    #[test]
+    fn a_file_that_loses_one_of_two_locks_is_not_taken() {
+        let mut trial = trial();
+        trial.files.bearer_token_files.clear();
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        fs::write(trial.yml.with_file_name("server.crt"), certificate).unwrap();
+        fs::write(trial.yml.with_file_name("server.key"), key.serialize_pem()).unwrap();
+        let tls = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
+        let clients =
+            "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: server.crt\n";
+        let users = format!("basic_auth_users: {{ana: {HASH}}}\n");
+        fs::write(&trial.yml, format!("{tls}{clients}{users}")).unwrap();
+        let (watch, opening) = watch(&trial);
+        for (cut, told) in [
+            (format!("{tls}{clients}"), "it would ask for no password or token"),
+            (format!("{tls}{users}"), "it would ask for no client certificate"),
+            (tls.to_owned(), "it would let everybody in"),
+            (users.clone(), "it would end TLS"),
+        ] {
+            fs::write(&trial.yml, cut).unwrap();
+            look(&watch);
+            look(&watch);
+            let fault = opening.borrow().fault.clone().unwrap();
+            assert!(fault.contains(told), "{fault}");
+            assert!(opening.borrow().door.wants_credentials());
+        }
     }
 
     /// As of a shell's `<(…)`: what it holds can be read once.

@@ -20,7 +20,7 @@ use farol_web::door::{
 use super::{
     nearest,
     problem::{Problem, Problems, Source},
-    quoted, reason,
+    reason,
     yaml::{self, Content, Mark, Node},
 };
 
@@ -360,6 +360,11 @@ impl Reading<'_> {
                 None
             }
             (Some(text), None) => Some(Given { key, file: String::new(), bytes: text.into() }),
+            (None, Some(file)) if is_secret(&file) => {
+                let why = format!("wants a file's name; the text itself is given as {key}");
+                self.complain(section, file_key, &why);
+                None
+            }
             (None, Some(file)) => {
                 let bytes = self.file(section, file_key, &file)?;
                 Some(Given { key: file_key, file, bytes })
@@ -582,7 +587,8 @@ impl Reading<'_> {
     fn problem(&mut self, mark: Mark, key: &str, sentence: String, nearest: Option<String>) {
         let Mark { line, column } = mark;
         let source = Source::File { path: self.path.to_owned(), line, column };
-        self.problems.push(Problem { source, key: key.to_owned(), sentence, nearest });
+        let key = if is_secret(key) { String::new() } else { key.to_owned() };
+        self.problems.push(Problem { source, key, sentence, nearest });
     }
 }
 
@@ -593,6 +599,16 @@ fn is_blank(section: &Section<'_>) -> bool {
         Content::Scalar(text) => text.is_empty(),
         Content::List(_) | Content::Map(_) | Content::Refused => false,
     })
+}
+
+/// A word of the file in a message.
+fn quoted(text: &str) -> String {
+    if is_secret(text) { "(a secret)".to_owned() } else { super::quoted(text) }
+}
+
+/// A key or a hash, whole or cut, that stands where something else belongs.
+fn is_secret(text: &str) -> bool {
+    ["-----BEGIN ", "$2$", "$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|sign| text.contains(sign))
 }
 
 fn joined(section: &str, key: &str) -> String {

@@ -403,6 +403,10 @@ impl Reading<'_> {
         if self.problems.len() > faults || is_blank(section) {
             return None;
         }
+        let client_auth = client_auth.unwrap_or_default();
+        // Left empty by a template, for example: a list that was to let a few in must not let in all.
+        let is_left_empty = section.get("client_allowed_sans").is_some() && sans.is_none();
+        let sans = if is_left_empty && client_auth.requires() { Some(Vec::new()) } else { sans };
         // exporter-toolkit would serve without TLS when nothing but a version is given, for example.
         if certificates.is_none() {
             self.lacks(section, "cert or cert_file");
@@ -414,7 +418,7 @@ impl Reading<'_> {
         let made = Tls::new(&TlsSettings {
             certificates: certificates.bytes.clone(),
             key: key.bytes.clone(),
-            client_auth: client_auth.unwrap_or_default(),
+            client_auth,
             client_authorities: authorities.as_ref().map(|given| given.bytes.clone()),
             client_names: sans.map(|sans| sans.into_iter().map(|(_, name)| name).collect()),
             least: least.unwrap_or(Version::Tls12),

@@ -98,6 +98,9 @@ const HEADERS: &[(&str, &[&str])] = &[
 
 /// At a cost of 14 a check takes a second; each more doubles it.
 const DEAREST_GOOD_COST: u32 = 14;
+/// Beyond it a check takes minutes to days: nobody would ever come in, and whoever guesses once
+/// would hold up all others for as long.
+const DEAREST_COST: u32 = 20;
 
 struct Reading<'a> {
     path: &'a Path,
@@ -518,6 +521,13 @@ impl Reading<'_> {
                 }
             };
             match Hash::parse(text) {
+                Ok(hash) if hash.cost() > DEAREST_COST => {
+                    let cost = hash.cost();
+                    let why = format!(
+                        "has a cost of {cost}: a check would take minutes to days; use 10 to 12"
+                    );
+                    self.fault(value.mark, USERS, format!("{USERS}: the hash of {name} {why}"));
+                }
                 Ok(hash) => {
                     self.doubt_user(&key.text, &hash);
                     users.push((key.text.clone(), hash));

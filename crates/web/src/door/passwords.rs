@@ -66,7 +66,7 @@ pub(super) struct Passwords {
     /// Of this process: what is remembered means nothing elsewhere. `None` when the system gave no
     /// randomness; then nothing is remembered.
     key: Option<hmac::Key>,
-    memory: Mutex<Memory>,
+    memory: Arc<Mutex<Memory>>,
     one_at_a_time: Arc<Semaphore>,
     waiting: Arc<Waiting>,
 }
@@ -78,6 +78,12 @@ type Digest = [u8; 32];
 struct Memory {
     right: Recent,
     wrong: Recent,
+}
+
+impl Memory {
+    fn remember(&mut self, digest: Digest, right: bool) {
+        if right { self.right.add(digest) } else { self.wrong.add(digest) }
+    }
 }
 
 /// The newest so many.
@@ -105,7 +111,7 @@ impl Passwords {
     pub(super) fn new() -> Passwords {
         Passwords {
             key: random_key().ok(),
-            memory: Mutex::default(),
+            memory: Arc::default(),
             one_at_a_time: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Waiting(Mutex::default())),
         }
@@ -132,17 +138,19 @@ impl Passwords {
             return Ok(remembered);
         }
         let (hash, is_known) = (hash.clone(), known.is_some());
+        let memory = Arc::clone(&self.memory);
         let checked = spawn_blocking(move || {
-            let fits = hash.fits(&password);
+            let right = hash.fits(&password) && is_known;
+            // Here, as who asked may have gone: what took longer than a scrape's patience would
+            // otherwise never be known.
+            if let Some(digest) = digest {
+                lock(&memory).remember(digest, right);
+            }
             // Held to the end even when nobody waits for it any more.
             drop((one, place));
-            fits
+            right
         });
-        let right = checked.await.map_err(|_| Wait::TooLong)? && is_known;
-        if let Some(digest) = digest {
-            self.remember(digest, right);
-        }
-        Ok(right)
+        checked.await.map_err(|_| Wait::TooLong)
     }
 
     /// `is_known`: what was said of a stranger does not hold once the name is a user's.
@@ -166,14 +174,13 @@ impl Passwords {
         }
     }
 
-    fn remember(&self, digest: Digest, right: bool) {
-        let mut memory = self.memory();
-        if right { memory.right.add(digest) } else { memory.wrong.add(digest) }
-    }
-
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
+}
+
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many wait, by who they are. Bounded by [`MOST_WAITING`]: who does not wait is not in it.
@@ -285,6 +292,20 @@ mod tests {
         assert_eq!(passwords.memory().wrong.order.len(), MOST_REMEMBERED);
         // Nobody may check: what is remembered needs no check.
         let _busy = Arc::clone(&passwords.one_at_a_time).try_acquire_owned().unwrap();
+        assert_eq!(check(&passwords, "alice", "U*U").await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn what_was_checked_is_remembered_even_when_who_asked_has_gone() {
+        let passwords = Passwords::new();
+        tokio::select! {
+            biased;
+            _ = check(&passwords, "alice", "U*U") => {}
+            () = std::future::ready(()) => {}
+        }
+        // Free again only when the check is over, and then held: nobody may check anew.
+        let _busy = passwords.one_at_a_time.acquire().await.unwrap();
+        assert_eq!(passwords.memory().right.known.len(), 1);
         assert_eq!(check(&passwords, "alice", "U*U").await, Ok(true));
     }
 

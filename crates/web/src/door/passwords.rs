@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -183,6 +183,17 @@ fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Who counts as one client: an address, or the 64 bits of IPv6 that are given to one place, which
+/// has all the addresses below them.
+fn client(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 /// How many wait, by who they are. Bounded by [`MOST_WAITING`]: who does not wait is not in it.
 #[derive(Debug)]
 struct Waiting(Mutex<HashMap<IpAddr, usize>>);
@@ -191,19 +202,20 @@ struct Waiting(Mutex<HashMap<IpAddr, usize>>);
 #[derive(Debug)]
 struct Place {
     waiting: Arc<Waiting>,
-    peer: IpAddr,
+    client: IpAddr,
 }
 
 impl Waiting {
     fn enter(waiting: &Arc<Waiting>, peer: IpAddr) -> Option<Place> {
+        let client = client(peer);
         let mut places = waiting.places();
-        let own = places.get(&peer).copied().unwrap_or(0);
+        let own = places.get(&client).copied().unwrap_or(0);
         if own >= MOST_WAITING_OF_ONE || places.values().sum::<usize>() >= MOST_WAITING {
             return None;
         }
-        places.insert(peer, own + 1);
+        places.insert(client, own + 1);
         drop(places);
-        Some(Place { waiting: Arc::clone(waiting), peer })
+        Some(Place { waiting: Arc::clone(waiting), client })
     }
 
     fn places(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -214,9 +226,9 @@ impl Waiting {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut places = self.waiting.places();
-        match places.get_mut(&self.peer) {
+        match places.get_mut(&self.client) {
             Some(own) if *own > 1 => *own -= 1,
-            _ => drop(places.remove(&self.peer)),
+            _ => drop(places.remove(&self.client)),
         }
     }
 }
@@ -322,5 +334,18 @@ mod tests {
         assert!(passwords.waiting.places().is_empty());
         assert_eq!(check(&passwords, "alice", "U*U").await, Ok(true));
         assert!(passwords.waiting.places().is_empty());
+    }
+
+    #[test]
+    fn all_addresses_of_one_ipv6_network_are_one_client() {
+        let waiting = Arc::new(Waiting(Mutex::default()));
+        let place = |address: String| Waiting::enter(&waiting, address.parse().unwrap());
+        let one: Vec<Place> =
+            (0..20).filter_map(|last| place(format!("2001:db8:0:1:{last}::7"))).collect();
+        assert_eq!(one.len(), MOST_WAITING_OF_ONE);
+        assert!(place("2001:db8:0:2::7".into()).is_some());
+        let mapped: Vec<Place> =
+            (0..4).filter_map(|last| place(format!("::ffff:192.0.2.{last}"))).collect();
+        assert_eq!(mapped.len(), 4, "IPv4 in IPv6 is IPv4");
     }
 }

@@ -89,7 +89,7 @@ fn read(files: &DoorFiles) -> Said {
     let mut problems = Vec::new();
     let mut door = Door::default();
     if let Some(path) = &files.config_file {
-        let yml = web_yml::read(path, &read_file);
+        let yml = web_yml::read(path, &read_plain_file);
         said.warnings = yml.warnings;
         said.files = yml.files;
         match yml.door {
@@ -122,7 +122,7 @@ fn token_problem(path: &Path, why: String) -> Problem {
 /// What is around it is an editor's, not the token's.
 fn token(path: &Path) -> Result<Vec<u8>, String> {
     const MOST_BYTES: u64 = 4096;
-    let bytes = read_file(path, MOST_BYTES + 1).map_err(|error| match error.kind() {
+    let bytes = read_plain_file(path, MOST_BYTES + 1).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => "the token cannot be read: there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "the token cannot be read: permission denied".to_owned(),
         _ => format!("the token cannot be read: {error}"),
@@ -141,6 +141,17 @@ fn token(path: &Path) -> Result<Vec<u8>, String> {
         );
     }
     Ok(token.to_owned())
+}
+
+/// Files are read again and again, so each must say the same twice: a pipe is empty the second
+/// time, and an empty `web.yml` asks nothing of anybody.
+fn read_plain_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let data = std::fs::metadata(path)?;
+    // A folder has its own sentence.
+    if !data.is_file() && !data.is_dir() {
+        return Err(io::Error::other("it is a pipe or a device; only a plain file can be watched"));
+    }
+    read_file(path, most)
 }
 
 /// Which file it is and when it last changed, or that there is none.
@@ -288,13 +299,21 @@ impl Kept {
     }
 }
 
-/// A file cut short or emptied by a slip must not open what was closed.
+/// A file cut short or emptied by a slip must not open what was closed. Each lock counts by itself:
+/// who has a certificate must not come in without a password because the file's end is missing.
 fn loss(old: &Door, new: &Door) -> Option<&'static str> {
+    let verifies = |door: &Door| door.tls.as_ref().is_some_and(|tls| tls.verifies_clients());
     if old.tls.is_some() && new.tls.is_none() {
         return Some("it would end TLS; if that is meant, restart farol");
     }
     if old.keeps_strangers_out() && !new.keeps_strangers_out() {
         return Some("it would let everybody in; if that is meant, restart farol");
+    }
+    if old.wants_credentials() && !new.wants_credentials() {
+        return Some("it would ask for no password or token; if that is meant, restart farol");
+    }
+    if verifies(old) && !verifies(new) {
+        return Some("it would ask for no client certificate; if that is meant, restart farol");
     }
     None
 }
@@ -302,7 +321,9 @@ fn loss(old: &Door, new: &Door) -> Option<&'static str> {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test writes the files that are watched")]
 mod tests {
-    use std::fs;
+    use std::{fs, io::Write, os::fd::AsRawFd};
+
+    use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
 
@@ -402,6 +423,62 @@ mod tests {
         assert!(opening.door.wants_credentials());
         let fault = opening.fault.as_deref().unwrap();
         assert!(fault.ends_with("it would let everybody in; if that is meant, restart farol"));
+    }
+
+    #[test]
+    fn a_file_that_loses_one_of_two_locks_is_not_taken() {
+        let mut trial = trial();
+        trial.files.bearer_token_files.clear();
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        fs::write(trial.yml.with_file_name("server.crt"), certificate).unwrap();
+        fs::write(trial.yml.with_file_name("server.key"), key.serialize_pem()).unwrap();
+        let tls = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
+        let clients =
+            "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: server.crt\n";
+        let users = format!("basic_auth_users: {{ana: {HASH}}}\n");
+        fs::write(&trial.yml, format!("{tls}{clients}{users}")).unwrap();
+        let (watch, opening) = watch(&trial);
+        for (cut, told) in [
+            (format!("{tls}{clients}"), "it would ask for no password or token"),
+            (format!("{tls}{users}"), "it would ask for no client certificate"),
+            (tls.to_owned(), "it would let everybody in"),
+            (users.clone(), "it would end TLS"),
+        ] {
+            fs::write(&trial.yml, cut).unwrap();
+            look(&watch);
+            look(&watch);
+            let fault = opening.borrow().fault.clone().unwrap();
+            assert!(fault.contains(told), "{fault}");
+            assert!(opening.borrow().door.wants_credentials());
+        }
+    }
+
+    /// As of a shell's `<(…)`: what it holds can be read once.
+    #[test]
+    fn a_pipe_is_refused_and_not_read_a_second_time_as_empty() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let trial = trial();
+        // Naming a further file makes it be read twice.
+        let key = trial.yml.with_file_name("server.key");
+        let text = format!(
+            "tls_server_config: {{cert_file: {key}, key_file: {key}}}\n\
+             basic_auth_users: {{ana: {HASH}}}\n",
+            key = key.display()
+        );
+        writer.write_all(text.as_bytes()).unwrap();
+        drop(writer);
+        let pipe = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+        for (config_file, token_files) in [(Some(pipe.clone()), vec![]), (None, vec![pipe])] {
+            let files = DoorFiles {
+                config_file,
+                bearer_token_files: token_files,
+                allow_unauthenticated: false,
+            };
+            let problems = Look::take(&files).1.door.unwrap_err().to_string();
+            assert!(problems.contains("it is a pipe or a device"), "{problems}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, State},
     http::{
-        Request, Response, StatusCode,
+        Method, Request, Response, StatusCode,
         header::{
             CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName,
             HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -98,6 +98,8 @@ impl Answerer {
             Ok(()) => self.admit(&door, handler, &parts, ends.peer).await,
             Err(refusal) => Err(refusal),
         };
+        // After the door: which kind of process this is, strangers are not told.
+        let admitted = admitted.and_then(|()| self.shared.check_change(&parts.method));
         let mut response = match admitted {
             Ok(()) => self.route(Request::from_parts(parts, body)).await,
             Err(refusal) => refusal.into_response(),
@@ -162,8 +164,12 @@ impl Shared {
             let reason = format!("a body may have {} bytes", settings.body_limit);
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
         }
-        match &settings.read_only {
-            Some(reason) if !guard::is_safe(&parts.method) => {
+        Ok(())
+    }
+
+    fn check_change(&self, method: &Method) -> Result<(), Refusal> {
+        match &self.site.settings.read_only {
+            Some(reason) if !guard::is_safe(method) => {
                 Err(Refusal::new(StatusCode::FORBIDDEN, reason.clone()))
             }
             _ => Ok(()),

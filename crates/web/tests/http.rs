@@ -16,7 +16,11 @@ use farol_model::{
     Collected, Current, Labels, Lane, Outcome, Sample, Snapshot, State, Text, Timestamp,
     TopProcess, Verdict, Writer,
 };
-use farol_web::{About, Command, Settings, Site, door::Opening, serve};
+use farol_web::{
+    About, Command, Settings, Site,
+    door::{Door, Opening, Tokens},
+    serve,
+};
 use farol_wire::exposition::{FamilyKind, Format, Limits, parse};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -40,6 +44,10 @@ struct Server {
 }
 
 async fn start(settings: Settings) -> Server {
+    start_behind(Door::default(), settings).await
+}
+
+async fn start_behind(door: Door, settings: Settings) -> Server {
     let now = Arc::new(AtomicI64::new(T0 + 500));
     let (publish, current) = watch::channel(Arc::new(machine()));
     let (ready, is_ready) = watch::channel(true);
@@ -52,7 +60,7 @@ async fn start(settings: Settings) -> Server {
         ready: is_ready,
         now: Arc::new(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),
         commands,
-        door: watch::channel(Opening::default()).1,
+        door: watch::channel(Opening { door: Arc::new(door), ..Opening::default() }).1,
         about: About { version: "1.2.3", command: "run", ..About::default() },
         settings: Arc::new(settings),
     };
@@ -568,6 +576,17 @@ async fn a_reader_refuses_every_change_with_the_way_out() {
     let server = start(Settings { read_only, ..Settings::default() }).await;
     let refused = server.ask("POST", "/-/reload", "Content-Length: 0\r\n").await;
     assert_eq!((refused.status, refused.text()), (403, "run `farol reload` beside the writer\n"));
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_told_that_it_is_a_reader() {
+    let read_only = Some("run `farol reload` beside the writer".to_owned());
+    let door = Door { tokens: Tokens::new([&b"s3cret"[..]]).unwrap(), ..Door::default() };
+    let server = start_behind(door, Settings { read_only, ..Settings::default() }).await;
+    let refused = server.ask("POST", "/-/reload", "Content-Length: 0\r\n").await;
+    assert_eq!((refused.status, refused.text()), (401, "unauthorized\n"));
+    let known = "Authorization: Bearer s3cret\r\nContent-Length: 0\r\n";
+    assert_eq!(server.ask("POST", "/-/reload", known).await.status, 403);
 }
 
 #[tokio::test]

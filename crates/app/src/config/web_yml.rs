@@ -20,7 +20,7 @@ use farol_web::door::{
 use super::{
     nearest,
     problem::{Problem, Problems, Source},
-    quoted, reason,
+    reason,
     yaml::{self, Content, Mark, Node},
 };
 
@@ -98,6 +98,9 @@ const HEADERS: &[(&str, &[&str])] = &[
 
 /// At a cost of 14 a check takes a second; each more doubles it.
 const DEAREST_GOOD_COST: u32 = 14;
+/// Beyond it a check takes minutes to days: nobody would ever come in, and whoever guesses once
+/// would hold up all others for as long.
+const DEAREST_COST: u32 = 20;
 
 struct Reading<'a> {
     path: &'a Path,
@@ -360,6 +363,11 @@ impl Reading<'_> {
                 None
             }
             (Some(text), None) => Some(Given { key, file: String::new(), bytes: text.into() }),
+            (None, Some(file)) if is_secret(&file) => {
+                let why = format!("wants a file's name; the text itself is given as {key}");
+                self.complain(section, file_key, &why);
+                None
+            }
             (None, Some(file)) => {
                 let bytes = self.file(section, file_key, &file)?;
                 Some(Given { key: file_key, file, bytes })
@@ -398,6 +406,10 @@ impl Reading<'_> {
         if self.problems.len() > faults || is_blank(section) {
             return None;
         }
+        let client_auth = client_auth.unwrap_or_default();
+        // Left empty by a template, for example: a list that was to let a few in must not let in all.
+        let is_left_empty = section.get("client_allowed_sans").is_some() && sans.is_none();
+        let sans = if is_left_empty && client_auth.requires() { Some(Vec::new()) } else { sans };
         // exporter-toolkit would serve without TLS when nothing but a version is given, for example.
         if certificates.is_none() {
             self.lacks(section, "cert or cert_file");
@@ -409,7 +421,7 @@ impl Reading<'_> {
         let made = Tls::new(&TlsSettings {
             certificates: certificates.bytes.clone(),
             key: key.bytes.clone(),
-            client_auth: client_auth.unwrap_or_default(),
+            client_auth,
             client_authorities: authorities.as_ref().map(|given| given.bytes.clone()),
             client_names: sans.map(|sans| sans.into_iter().map(|(_, name)| name).collect()),
             least: least.unwrap_or(Version::Tls12),
@@ -509,6 +521,13 @@ impl Reading<'_> {
                 }
             };
             match Hash::parse(text) {
+                Ok(hash) if hash.cost() > DEAREST_COST => {
+                    let cost = hash.cost();
+                    let why = format!(
+                        "has a cost of {cost}: a check would take minutes to days; use 10 to 12"
+                    );
+                    self.fault(value.mark, USERS, format!("{USERS}: the hash of {name} {why}"));
+                }
                 Ok(hash) => {
                     self.doubt_user(&key.text, &hash);
                     users.push((key.text.clone(), hash));
@@ -582,7 +601,8 @@ impl Reading<'_> {
     fn problem(&mut self, mark: Mark, key: &str, sentence: String, nearest: Option<String>) {
         let Mark { line, column } = mark;
         let source = Source::File { path: self.path.to_owned(), line, column };
-        self.problems.push(Problem { source, key: key.to_owned(), sentence, nearest });
+        let key = if is_secret(key) { String::new() } else { key.to_owned() };
+        self.problems.push(Problem { source, key, sentence, nearest });
     }
 }
 
@@ -593,6 +613,16 @@ fn is_blank(section: &Section<'_>) -> bool {
         Content::Scalar(text) => text.is_empty(),
         Content::List(_) | Content::Map(_) | Content::Refused => false,
     })
+}
+
+/// A word of the file in a message.
+fn quoted(text: &str) -> String {
+    if is_secret(text) { "(a secret)".to_owned() } else { super::quoted(text) }
+}
+
+/// A key or a hash, whole or cut, that stands where something else belongs.
+fn is_secret(text: &str) -> bool {
+    ["-----BEGIN ", "$2$", "$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|sign| text.contains(sign))
 }
 
 fn joined(section: &str, key: &str) -> String {

@@ -4,7 +4,7 @@
 //! The cipher comes from a crate, the hash around it is this page: checking is all that is needed,
 //! and a crate for it would bring a source of randomness and a second base64.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use blowfish::Blowfish;
 
@@ -83,10 +83,23 @@ impl Hash {
         made.iter().zip(&self.digest).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
     }
 
+    /// Takes the time by which a check of `dearest` cost is longer than one of this: how long it
+    /// takes to refuse must not tell whose hash it was.
+    pub(super) fn make_up_to(&self, dearest: u32, password: &[u8]) {
+        for cost in missing(self.cost, dearest) {
+            std::hint::black_box(digest(cost, &self.salt, password));
+        }
+    }
+
     /// What tells it from any other.
     pub(super) fn identity(&self) -> [&[u8]; 2] {
         [&self.salt, &self.digest]
     }
+}
+
+/// Each cost has twice the rounds of the one before, so all from this one on make up the next.
+fn missing(cost: u32, dearest: u32) -> Range<u32> {
+    cost..dearest
 }
 
 /// Even a hash is a secret: it can be guessed at.
@@ -143,6 +156,14 @@ mod tests {
             let hash = Hash::parse(hash).unwrap();
             assert!(hash.fits(password.as_bytes()), "{password}");
             assert!(!hash.fits(format!("x{password}").as_bytes()), "{password}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_as_many_rounds_whatever_the_cost_of_the_hash() {
+        for cost in 4..=12 {
+            let rounds: u64 = missing(cost, 12).map(|cost| 1 << cost).sum();
+            assert_eq!((1 << cost) + rounds, 1 << 12, "{cost}");
         }
     }
 

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -66,7 +66,7 @@ pub(super) struct Passwords {
     /// Of this process: what is remembered means nothing elsewhere. `None` when the system gave no
     /// randomness; then nothing is remembered.
     key: Option<hmac::Key>,
-    memory: Mutex<Memory>,
+    memory: Arc<Mutex<Memory>>,
     one_at_a_time: Arc<Semaphore>,
     waiting: Arc<Waiting>,
 }
@@ -78,6 +78,12 @@ type Digest = [u8; 32];
 struct Memory {
     right: Recent,
     wrong: Recent,
+}
+
+impl Memory {
+    fn remember(&mut self, digest: Digest, right: bool) {
+        if right { self.right.add(digest) } else { self.wrong.add(digest) }
+    }
 }
 
 /// The newest so many.
@@ -105,7 +111,7 @@ impl Passwords {
     pub(super) fn new() -> Passwords {
         Passwords {
             key: random_key().ok(),
-            memory: Mutex::default(),
+            memory: Arc::default(),
             one_at_a_time: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Waiting(Mutex::default())),
         }
@@ -132,17 +138,23 @@ impl Passwords {
             return Ok(remembered);
         }
         let (hash, is_known) = (hash.clone(), known.is_some());
+        let dearest = users.decoy.as_ref().map_or(0, Hash::cost);
+        let memory = Arc::clone(&self.memory);
         let checked = spawn_blocking(move || {
-            let fits = hash.fits(&password);
+            let right = hash.fits(&password) && is_known;
+            if !right {
+                hash.make_up_to(dearest, &password);
+            }
+            // Here, as who asked may have gone: what took longer than a scrape's patience would
+            // otherwise never be known.
+            if let Some(digest) = digest {
+                lock(&memory).remember(digest, right);
+            }
             // Held to the end even when nobody waits for it any more.
             drop((one, place));
-            fits
+            right
         });
-        let right = checked.await.map_err(|_| Wait::TooLong)? && is_known;
-        if let Some(digest) = digest {
-            self.remember(digest, right);
-        }
-        Ok(right)
+        checked.await.map_err(|_| Wait::TooLong)
     }
 
     /// `is_known`: what was said of a stranger does not hold once the name is a user's.
@@ -166,13 +178,23 @@ impl Passwords {
         }
     }
 
-    fn remember(&self, digest: Digest, right: bool) {
-        let mut memory = self.memory();
-        if right { memory.right.add(digest) } else { memory.wrong.add(digest) }
-    }
-
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
+    }
+}
+
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who counts as one client: an address, or the 64 bits of IPv6 that are given to one place, which
+/// has all the addresses below them.
+fn client(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -184,19 +206,20 @@ struct Waiting(Mutex<HashMap<IpAddr, usize>>);
 #[derive(Debug)]
 struct Place {
     waiting: Arc<Waiting>,
-    peer: IpAddr,
+    client: IpAddr,
 }
 
 impl Waiting {
     fn enter(waiting: &Arc<Waiting>, peer: IpAddr) -> Option<Place> {
+        let client = client(peer);
         let mut places = waiting.places();
-        let own = places.get(&peer).copied().unwrap_or(0);
+        let own = places.get(&client).copied().unwrap_or(0);
         if own >= MOST_WAITING_OF_ONE || places.values().sum::<usize>() >= MOST_WAITING {
             return None;
         }
-        places.insert(peer, own + 1);
+        places.insert(client, own + 1);
         drop(places);
-        Some(Place { waiting: Arc::clone(waiting), peer })
+        Some(Place { waiting: Arc::clone(waiting), client })
     }
 
     fn places(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -207,9 +230,9 @@ impl Waiting {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut places = self.waiting.places();
-        match places.get_mut(&self.peer) {
+        match places.get_mut(&self.client) {
             Some(own) if *own > 1 => *own -= 1,
-            _ => drop(places.remove(&self.peer)),
+            _ => drop(places.remove(&self.client)),
         }
     }
 }
@@ -289,6 +312,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_checked_is_remembered_even_when_who_asked_has_gone() {
+        let passwords = Passwords::new();
+        tokio::select! {
+            biased;
+            _ = check(&passwords, "alice", "U*U") => {}
+            () = std::future::ready(()) => {}
+        }
+        // Free again only when the check is over, and then held: nobody may check anew.
+        let _busy = passwords.one_at_a_time.acquire().await.unwrap();
+        assert_eq!(passwords.memory().right.known.len(), 1);
+        assert_eq!(check(&passwords, "alice", "U*U").await, Ok(true));
+    }
+
+    #[tokio::test]
     async fn one_client_cannot_take_all_the_places() {
         let passwords = Passwords::new();
         let place = |last: u8| Waiting::enter(&passwords.waiting, IpAddr::from([192, 0, 2, last]));
@@ -301,5 +338,18 @@ mod tests {
         assert!(passwords.waiting.places().is_empty());
         assert_eq!(check(&passwords, "alice", "U*U").await, Ok(true));
         assert!(passwords.waiting.places().is_empty());
+    }
+
+    #[test]
+    fn all_addresses_of_one_ipv6_network_are_one_client() {
+        let waiting = Arc::new(Waiting(Mutex::default()));
+        let place = |address: String| Waiting::enter(&waiting, address.parse().unwrap());
+        let one: Vec<Place> =
+            (0..20).filter_map(|last| place(format!("2001:db8:0:1:{last}::7"))).collect();
+        assert_eq!(one.len(), MOST_WAITING_OF_ONE);
+        assert!(place("2001:db8:0:2::7".into()).is_some());
+        let mapped: Vec<Place> =
+            (0..4).filter_map(|last| place(format!("::ffff:192.0.2.{last}"))).collect();
+        assert_eq!(mapped.len(), 4, "IPv4 in IPv6 is IPv4");
     }
 }

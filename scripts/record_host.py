@@ -21,7 +21,10 @@ import tempfile
 import time
 
 TREES = {"/proc": "proc", "/sys": "sys"}
-ROOT_FILES = ["/etc/os-release", "/usr/lib/os-release", "/etc/passwd", "/etc/hostname", "/run/udev/data"]
+PROCESS_FILES = ["stat", "status", "cgroup", "cmdline", "comm", "io"]
+# By their presence alone it is seen how the control groups are mounted.
+LOOKED_AT = ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/cgroup.procs"]
+ROOT_FILES = ["/etc/os-release", "/usr/lib/os-release", "/etc/passwd", "/etc/hostname"]
 # The call's end may stand on a line of its own, behind another thread's.
 OPENED = re.compile(r'openat\((?:AT_FDCWD|\d+)<([^>]*)>, "((?:[^"\\]|\\.)*)"')
 MOST_BYTES = 4 << 20
@@ -69,15 +72,16 @@ class Recorder:
         return os.path.join(self.out, "root" + path)
 
     def wanted(self, path):
-        if path == "/proc/self/maps":
-            return False
         process = re.match(r"/proc/(\d+)(/|$)", path)
         return not process or int(process.group(1)) in self.processes
 
     def record(self, path):
         """Every component of the path: links as links, then what they lead to."""
         path = as_recorded(path)
-        if path.startswith(("/proc/self/", "/proc/net/")):
+        # What the recording program is, is not of the machine.
+        if path.startswith("/proc/self/"):
+            return
+        if path.startswith("/proc/net/"):
             self.leaf(path)
             return
         walked = "/"
@@ -132,6 +136,21 @@ class Recorder:
                 os.makedirs(self.place(path), exist_ok=True)
 
 
+    def process(self, number):
+        """All that any collector may want of a process, and each of its threads."""
+        folder = f"/proc/{number}"
+        threads = os.listdir(f"{folder}/task") if os.path.isdir(f"{folder}/task") else []
+        for file in [*PROCESS_FILES, *(f"task/{thread}/stat" for thread in threads)]:
+            self.leaf(f"{folder}/{file}")
+
+    def page_size(self):
+        """The kernel's page size, in the only file of a process that tells it."""
+        place = self.place("/proc/self/smaps")
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        with open("/proc/self/smaps") as smaps, open(place, "w") as file:
+            file.writelines(line for line in smaps.readlines()[:8] if "PageSize" in line)
+
+
 def trace(command, seconds):
     log = tempfile.mktemp(suffix=".strace")
     process = subprocess.Popen(["strace", "-f", "-qq", "-y", "-e", "trace=openat", "-o", log, *command],
@@ -160,7 +179,10 @@ def main():
     for path in sorted(opened_paths(log)):
         recorder.record(path)
     os.unlink(log)
-    for path in ROOT_FILES:
+    for number in given.processes:
+        recorder.process(number)
+    recorder.page_size()
+    for path in LOOKED_AT + ROOT_FILES:
         if os.path.isfile(path):
             recorder.leaf(path)
     print(f"{len(recorder.done)} files and folders in {given.out}", file=sys.stderr)

@@ -14,7 +14,7 @@ use std::{
 
 use farol_collect::{COLLECTORS, Entry, Scope};
 
-use crate::world::{FAROL, eventually, needs, run, value_of};
+use crate::world::{FAROL, Farol, eventually, needs, run, value_of};
 
 /// One way of starting a container.
 struct Case {
@@ -120,9 +120,14 @@ fn in_every_container_each_figure_is_the_hosts_or_missing_with_its_reason() {
     engine.make_image();
     let containers: Vec<(&Case, Container<'_>)> =
         CASES.iter().map(|case| (case, engine.container(case))).collect();
-    for (case, container) in &containers {
+    // Each start changed what the others see of the host: its devices, its mounts.
+    let ticks: Vec<f64> = containers.iter().map(|(_, container)| container.slow_ticks()).collect();
+    for ((case, container), ticks) in containers.iter().zip(ticks) {
+        eventually("a whole tick since", || container.slow_ticks() >= ticks + 2.0);
         container.check(case);
     }
+    drop(containers);
+    engine.check_what_the_host_sees_of_its_containers();
 }
 
 /// A `dockerd` that ends with the test, together with all its containers.
@@ -217,7 +222,7 @@ impl Engine {
         let mut arguments = vec!["run", "--detach", "--name", case.name, "--tmpfs=/data"];
         arguments.extend(case.flags);
         arguments.extend([IMAGE, "/bin/farol", "run", "--listen=127.0.0.1:0"]);
-        arguments.extend(["--data=/data", "--interval=200ms", "--slow-interval=400ms"]);
+        arguments.extend(["--data=/data", "--interval=1s", "--slow-interval=1s"]);
         self.succeed(&arguments);
         let mut address = None;
         eventually("Farol listens in its container", || {
@@ -228,6 +233,49 @@ impl Engine {
             address.is_some()
         });
         Container { engine: self, name: case.name, address: address.unwrap() }
+    }
+}
+
+impl Engine {
+    /// The collector `containers` before a real engine: names by its socket, figures by the files of
+    /// the control groups, and nothing left of a container that is gone.
+    fn check_what_the_host_sees_of_its_containers(&self) {
+        let socket = self.folder.path().join("socket").display().to_string();
+        let farol = Farol::start(
+            "run",
+            &["--slow-interval=1s", "--interval=1s", "--collector.containers.socket", &socket],
+        );
+        let mut metrics = String::new();
+        let mut names = |wanted: &dyn Fn(&BTreeSet<String>) -> bool, what: &str| {
+            eventually(what, || {
+                metrics = farol.get("/metrics").text();
+                wanted(&labels(&metrics, "container_memory_usage_bytes", "name"))
+            });
+            metrics.clone()
+        };
+        let all: BTreeSet<String> = CASES.iter().map(|case| case.name.to_owned()).collect();
+        let metrics = names(&|seen| seen.is_superset(&all), "every container is seen by its name");
+
+        let of = |name: &str, metric: &str| -> Vec<String> {
+            let label = format!("name=\"{name}\"");
+            let is_it = |line: &&str| line.starts_with(metric) && line.contains(&label);
+            metrics.lines().filter(is_it).map(str::to_owned).collect()
+        };
+        let id = self.succeed(&["inspect", "--format={{.Id}}", "bare"]);
+        for metric in ["container_memory_usage_bytes{", "container_cpu_usage_seconds_total{"] {
+            let [series] = &of("bare", metric)[..] else { panic!("{metric}: {metrics}") };
+            assert!(series.contains(id.trim()), "{series}");
+            assert!(series.contains(&format!("image=\"{IMAGE}\"")), "{series}");
+            let value: f64 = series.rsplit_once(' ').unwrap().1.parse().unwrap();
+            assert!(value > 0.0, "{series}");
+        }
+        // What goes over the host's network is not the container's own.
+        let network = "container_network_receive_bytes_total{";
+        assert_eq!(of("bare", network).len(), 1, "{metrics}");
+        assert_eq!(of("everything", network), Vec::<String>::new());
+
+        self.succeed(&["rm", "--force", "bare"]);
+        names(&|seen| !seen.contains("bare"), "a container that is gone is seen no more");
     }
 }
 
@@ -269,12 +317,13 @@ impl Container<'_> {
         self.engine.succeed(&["exec", self.name, "/bin/busybox", "wget", "-q", "-O-", &url])
     }
 
+    /// How often the slow lane has ticked; the figure is a tick of the fast lane old at most.
+    fn slow_ticks(&self) -> f64 {
+        let series = "farol_ticks_total{lane=\"slow\"}";
+        value_of(&self.get("/metrics"), series).unwrap_or_default()
+    }
+
     fn check(&self, case: &Case) {
-        eventually("all lanes have ticked", || {
-            let ready = format!("{}/-/ready", self.address);
-            self.engine.docker(&["exec", self.name, "/bin/busybox", "wget", "-q", "-O-", &ready]).2
-                == Some(0)
-        });
         let before = Truth::now();
         let metrics = self.get("/metrics");
         let health: serde_json::Value = serde_json::from_str(&self.get("/health")).unwrap();

@@ -59,6 +59,7 @@ mod vmstat;
 mod xfs;
 mod zfs;
 
+pub(crate) use containers::is_machines_tree;
 pub use process_table::ProcessTable;
 
 /// In order of their names.

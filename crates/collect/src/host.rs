@@ -311,6 +311,7 @@ fn is_of(file: impl AsFd, magic: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn a_recorded_file_is_read_anew_each_time_and_its_loss_is_absence() {
@@ -379,11 +380,6 @@ mod tests {
         }
         write(&host.net.join("tcp"), &"x".repeat(StreamedFile::BUFFER_BYTES + 1));
         assert!(matches!(file.each_line(&host, |_| {}), Err(CollectError::Failed(_))));
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

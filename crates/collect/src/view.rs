@@ -721,6 +721,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     /// As recorded on a virtual machine with version 1 control groups.
     const HOSTS_TABLE: &str = "\
@@ -1026,11 +1027,6 @@ mod tests {
         assert_eq!(whole("/nested"), Some(false));
         assert_eq!(whole("/sys/fs/cgroup"), Some(true));
         assert_eq!(whole("/nowhere"), None);
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

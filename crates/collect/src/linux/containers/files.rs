@@ -7,7 +7,10 @@
 
 use std::{fs::File, io, path::Path};
 
-use super::{super::pressure, tree::Hierarchy};
+use super::{
+    super::{lines, pressure},
+    tree::Hierarchy,
+};
 use crate::host::{open, read_records};
 
 /// What a container's files say; what they do not is `None`.
@@ -339,16 +342,12 @@ fn set_limit(text: &str, place: &mut Option<u64>) -> Option<()> {
     Some(())
 }
 
-/// Lines of a word and a number. A line of any other shape is skipped, but not all may be.
+/// Whatever a kernel adds is passed over, but there must be some pairs.
 fn pairs(text: &str, mut each: impl FnMut(&str, u64)) -> Option<()> {
     let mut found = None;
-    for line in text.lines() {
-        if let Some((key, value)) = line.split_once(' ')
-            && let Some(value) = number(value)
-        {
-            each(key, value);
-            found = Some(());
-        }
+    for (key, value) in lines::pairs(text) {
+        each(key, value);
+        found = Some(());
     }
     found
 }

@@ -731,6 +731,7 @@ mod tests {
     use farol_model::Timestamp;
 
     use super::*;
+    use crate::laid_out::write;
 
     const ID: &str = "ab34aa3652d0fc3526c546122e00b49d9e513604f79383c2ea5b4f00fad7a353";
 
@@ -772,11 +773,8 @@ mod tests {
             self.host.proc.with_file_name(path)
         }
 
-        #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
         fn write(&self, path: &str, text: &str) {
-            let path = self.path(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            write(&self.path(path), text);
         }
 
         #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

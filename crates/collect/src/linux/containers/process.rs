@@ -152,6 +152,7 @@ pub(super) fn parse_everything(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     const ID: &str = "4c0f0b7d4f9a1e2d3c4b5a69788796a5b4c3d2e1f00112233445566778899aab";
 
@@ -231,11 +232,5 @@ mod tests {
         assert_eq!(read_devices(&devices, inode, &mut Vec::new()), Some("head\n"));
         assert_eq!(read_devices(&devices, inode + 1, &mut Vec::new()), None);
         assert_eq!(network(&machine.place.path().join("nothing")), None);
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
     }
 }

@@ -228,6 +228,7 @@ fn has_no_folders(folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     const ID: &str = "4c0f0b7d4f9a1e2d3c4b5a69788796a5b4c3d2e1f00112233445566778899aab";
 
@@ -248,11 +249,8 @@ mod tests {
             machine
         }
 
-        #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
         fn touch(&self, file: &str) {
-            let path = self.base.join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
+            write(&self.base.join(file), "");
         }
 
         fn mounted(&self) -> Vec<Hierarchy> {

@@ -6,4 +6,5 @@ cd "$(dirname "$0")/.."
 cargo build --release --quiet --locked -p farol --example floor
 cargo bench --quiet -p farol --bench tick 2>/dev/null | tee target/bench-tick.txt
 cargo bench --quiet -p farol-collect --bench processes 2>/dev/null | tee -a target/bench-tick.txt
+cargo bench --quiet -p farol-collect --bench containers 2>/dev/null | tee -a target/bench-tick.txt
 exec python3 bench/farol_bench.py --ticks target/bench-tick.txt ${QUICK:+--quick} "$@"

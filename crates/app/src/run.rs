@@ -18,6 +18,7 @@ use anyhow::Context;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, JournalError};
 use farol_model::{Current, Text};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{mpsc, watch},
@@ -95,6 +96,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     let has_data = prepare_folders(shape, &config)?;
     let log = logging::start(&log_settings(shape, &config));
     announce(shape, &loaded, &log, out);
+    open_as_many_files_as_may_be();
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -547,6 +549,17 @@ fn announce(shape: Shape, loaded: &Loaded, log: &str, out: &mut Out) {
     );
     if rustix::process::geteuid().is_root() && shape == Shape::Serve {
         tracing::warn!("serve runs as root; it needs no privilege, give it a user of its own");
+    }
+}
+
+/// Raises the soft limit to the hard one, as Go programs do: it is low for the sake of select(2),
+/// which nothing here uses, and the collectors keep files open for as much as it allows. No program
+/// is started that would inherit it.
+fn open_as_many_files_as_may_be() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it was");
     }
 }
 

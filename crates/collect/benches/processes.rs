@@ -2,25 +2,23 @@
 //! CPU time of the whole process (the collectors' worker thread included) over the number of
 //! processes. `make bench` prints it.
 //!
-//! The processes are real: forks of a shell that wait for a pipe. They end when this program
-//! does, however it does, because the pipe then has no writer.
+//! The processes are real: forks of a shell that wait for a pipe.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+mod measure;
+
+use std::time::Duration;
 
 use farol_collect::{COLLECTORS, Host, Options, ProcessGroup, Runner};
 use farol_model::{Lane, Timestamp};
+use measure::{Sleepers, cpu_micros, span};
 use regex::Regex;
-use rustix::time::{ClockId, clock_gettime};
 
 /// With those that any machine has: somewhat fewer than 5,000, up to which all processes' `io` is
 /// read, and then somewhat more.
 const SLEEPERS: [usize; 2] = [4800, 200];
+const FORK: &str = "(echo up; exec >/dev/null; read _ <&3)";
 const TICKS: usize = 60;
 /// They fill caches, and put each process into its group.
 const WARM_UP: usize = 8;
@@ -30,8 +28,9 @@ fn main() {
     let mut started: Vec<Sleepers> = Vec::new();
     let mut sleeping = 0;
     for count in SLEEPERS {
-        started.push(Sleepers::start(count));
-        sleeping += count;
+        let sleepers = Sleepers::start(count, FORK);
+        sleeping += sleepers.lines.len();
+        started.push(sleepers);
         for (what, names) in [("top alone", &all[2..]), ("top, processes and groups", &all[..])] {
             let micros = span(&measure(names));
             println!("{what}, µs CPU a process, {sleeping} of them asleep: {micros}");
@@ -76,52 +75,6 @@ fn options() -> Options {
     Options { process_groups, ..Options::default() }
 }
 
-struct Sleepers {
-    /// Its standard input is what they wait for.
-    shell: Child,
-}
-
-impl Sleepers {
-    #[expect(clippy::disallowed_methods, reason = "the processes to look at are started here")]
-    fn start(count: usize) -> Sleepers {
-        let script = format!(
-            "exec 3<&0; i=0; while [ $i -lt {count} ]; do (read _ <&3) >/dev/null & i=$((i+1)); done; echo up; wait"
-        );
-        let mut shell = Command::new("sh")
-            .args(["-c", &script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a shell");
-        // A shell that may start no more ends, and then nobody holds its output.
-        let mut line = String::new();
-        let output = shell.stdout.take().expect("it was piped");
-        BufReader::new(output).read_line(&mut line).expect("the shell says when they are up");
-        assert_eq!(line, "up\n", "so many processes could not be started");
-        Sleepers { shell }
-    }
-}
-
-impl Drop for Sleepers {
-    fn drop(&mut self) {
-        // Closes the pipe first.
-        self.shell.wait().ok();
-    }
-}
-
 fn is_pid(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
-}
-
-fn cpu_micros() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
-}
-
-/// Median, and the least and most but for the odd one.
-fn span(values: &[f64]) -> String {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| values[((values.len() - 1) as f64 * share) as usize];
-    format!("{:.2} ({:.2}..{:.2})", at(0.5), at(0.05), at(0.95))
 }

@@ -121,20 +121,20 @@ impl HotFile {
     pub fn read(&mut self, host: &Host) -> Result<&[u8], CollectError> {
         let kept = self.kept.take();
         if let Some(file) = kept
-            && read_from_start(&file, &mut self.buffer).is_ok()
+            && let Ok(length) = read_from_start(&file, &mut self.buffer)
         {
             self.kept = Some(file);
-            return Ok(&self.buffer);
+            return Ok(&self.buffer[..length]);
         }
         // Never read yet, or the source went away and perhaps came back.
         let path = host.tree(self.tree).join(&self.relative);
         let file = open(&path).map_err(|error| CollectError::reading(&path, &error))?;
-        read_from_start(&file, &mut self.buffer)
+        let length = read_from_start(&file, &mut self.buffer)
             .map_err(|error| CollectError::reading(&path, &error))?;
         if is_made_anew_by_the_kernel(&file) {
             self.kept = Some(file);
         }
-        Ok(&self.buffer)
+        Ok(&self.buffer[..length])
     }
 
     pub fn read_str(&mut self, host: &Host) -> Result<&str, CollectError> {
@@ -214,20 +214,20 @@ fn each_line(file: &File, buffer: &mut [u8], line: &mut dyn FnMut(&[u8])) -> io:
 
 /// One small file, trimmed: a sysfs attribute, a `/proc/sys` value.
 pub(crate) fn read_small(path: &Path) -> io::Result<String> {
-    let mut buffer = Vec::with_capacity(128);
-    read_from_start(&open(path)?, &mut buffer)?;
-    let text = String::from_utf8_lossy(&buffer);
+    let bytes = read_whole(path)?;
+    let text = String::from_utf8_lossy(&bytes);
     Ok(text.trim_end_matches(['\n', '\0']).trim().to_owned())
 }
 
 /// A whole file of any size the kernel makes.
 pub(crate) fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut buffer = Vec::new();
-    read_from_start(&open(path)?, &mut buffer)?;
+    let length = read_from_start(&open(path)?, &mut buffer)?;
+    buffer.truncate(length);
     Ok(buffer)
 }
 
-/// A file of any size, but no more than `most` bytes of it.
+/// A file that others write, and no more than `most` bytes of it.
 pub(crate) fn read_at_most(path: &Path, most: usize) -> io::Result<String> {
     let mut bytes = Vec::new();
     open(path)?.take(most as u64).read_to_end(&mut bytes)?;
@@ -239,49 +239,47 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// The whole file into `buffer`, which is grown as needed and otherwise reused.
-pub(crate) fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
+/// The whole file into the beginning of `buffer`; says how long it is. What is behind it in the
+/// buffer means nothing: to empty it before each read would cost more than a small file's read.
+pub(crate) fn read_from_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    read_until(file, buffer, |_| false)
+}
+
+/// [`read_from_start`] for what seq_file makes (fs/seq_file.c), mostly without asking for the end:
+/// it stops early only before a record that does not fit into the page it has, so that a read
+/// which left room for any record is all there is. Not every file of the kernel's is such a one.
+pub(crate) fn read_records(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    const LEAST_PAGE: usize = 4096;
+    const LONGEST_RECORD: usize = 512;
+    read_until(file, buffer, |read| read < LEAST_PAGE - LONGEST_RECORD)
+}
+
+fn read_until(
+    file: &File,
+    buffer: &mut Vec<u8>,
+    is_last: impl Fn(usize) -> bool,
+) -> io::Result<usize> {
     const LEAST: usize = 4096;
-    if buffer.capacity() < LEAST {
-        buffer.reserve_exact(LEAST);
+    if buffer.len() < LEAST {
+        buffer.resize(LEAST, 0);
     }
-    let room = buffer.capacity();
-    buffer.resize(room, 0);
     let mut length = 0;
     loop {
         if length == buffer.len() {
             buffer.resize(length * 2, 0);
         }
         match file.read_at(&mut buffer[length..], length as u64) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                buffer.clear();
-                return Err(error);
+            Ok(0) => return Ok(length),
+            Ok(read) => {
+                length += read;
+                if length < buffer.len() && is_last(read) {
+                    return Ok(length);
+                }
             }
-        }
-    }
-    buffer.truncate(length);
-    Ok(())
-}
-
-/// [`read_from_start`] for a file that the kernel makes in one piece: what does not fill the buffer
-/// is all of it, so that nobody need ask for the end.
-pub(crate) fn read_piece(file: &File, buffer: &mut Vec<u8>) -> io::Result<()> {
-    const ROOM: usize = 16 * 1024;
-    buffer.resize(ROOM.max(buffer.capacity()), 0);
-    let read = loop {
-        match file.read_at(buffer, 0) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => break other.inspect_err(|_| buffer.clear())?,
+            Err(error) => return Err(error),
         }
-    };
-    if read == buffer.len() {
-        return read_from_start(file, buffer);
     }
-    buffer.truncate(read);
-    Ok(())
 }
 
 /// `KernelPageSize:       64 kB`
@@ -313,6 +311,7 @@ fn is_of(file: impl AsFd, magic: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn a_recorded_file_is_read_anew_each_time_and_its_loss_is_absence() {
@@ -340,8 +339,11 @@ mod tests {
         write(&host.proc.join("big"), &text);
         assert_eq!(HotFile::new(Tree::Proc, "big").read_str(&host).unwrap(), text);
         let mut buffer = Vec::new();
-        read_piece(&open(&host.proc.join("big")).unwrap(), &mut buffer).unwrap();
-        assert_eq!(buffer, text.as_bytes());
+        let length = read_records(&open(&host.proc.join("big")).unwrap(), &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], text.as_bytes());
+        write(&host.proc.join("big"), "less");
+        let length = read_records(&open(&host.proc.join("big")).unwrap(), &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"less", "of what was before nothing is left");
     }
 
     #[test]
@@ -378,11 +380,6 @@ mod tests {
         }
         write(&host.net.join("tcp"), &"x".repeat(StreamedFile::BUFFER_BYTES + 1));
         assert!(matches!(file.each_line(&host, |_| {}), Err(CollectError::Failed(_))));
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

@@ -7,6 +7,8 @@
 #[doc(hidden)]
 pub mod fuzz;
 mod host;
+#[cfg(test)]
+mod laid_out;
 #[cfg(target_os = "linux")]
 mod linux;
 mod mount_table;

@@ -456,6 +456,7 @@ mod tests {
     use farol_model::Labels;
 
     use super::*;
+    use crate::laid_out::write;
 
     /// `name value` lines; `@` behind them is a time.
     fn parse(text: &[u8]) -> Result<Exposed, String> {
@@ -639,11 +640,6 @@ mod tests {
         assert_eq!(samples.len(), MOST_SERIES + 1);
         assert_eq!(problems.len(), MOST_PROBLEMS + 1);
         assert_eq!(problems.last().unwrap(), "and 1 problems more");
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

@@ -27,7 +27,7 @@ use std::{
 use crate::{
     Entry, Host, Scope,
     host::{KERNEL_NAME, is_procfs, name_in, read_small, read_whole},
-    linux::cgroup_path,
+    linux::{self, cgroup_path},
     mount_table::{self, Mount, covering, identity},
 };
 
@@ -373,7 +373,7 @@ impl View {
                 && reader.text(&first_process_s.join("dev")).is_some(),
             sysfs_shows_own_devices: shows_own_devices(reader, &own, &host.sys),
             name_is_the_kernels: host.name_is_the_kernels(),
-            cgroups_are_whole: cgroups_are_whole(reader, &host.sys.join("fs/cgroup")),
+            cgroups_are_whole: reader.cgroups_are_whole(&host.sys.join("fs/cgroup")),
             container: container(reader, &own),
             own_table,
         };
@@ -633,22 +633,6 @@ fn shows_own_devices(reader: &Reader, own: &Path, sys: &Path) -> bool {
     !ours.is_empty() && ours == reader.folders(&sys.join("class/net"))
 }
 
-/// Whether the tree of control groups begins at the machine's own root: that one alone lacks
-/// `cgroup.type` (version 2) or has a `release_agent` (version 1).
-fn cgroups_are_whole(reader: &Reader, folder: &Path) -> Option<bool> {
-    if reader.exists(&folder.join("cgroup.procs")) {
-        return Some(!reader.exists(&folder.join("cgroup.type")));
-    }
-    let hierarchies = reader.folders(folder);
-    let mut hierarchies = hierarchies.iter().map(|name| folder.join(name));
-    let first = hierarchies.find(|folder| reader.exists(&folder.join("cgroup.procs")))?;
-    let is_v2 = reader.exists(&first.join("cgroup.controllers"));
-    Some(match is_v2 {
-        true => !reader.exists(&first.join("cgroup.type")),
-        false => reader.exists(&first.join("release_agent")),
-    })
-}
-
 /// In a word, for messages alone.
 fn container(reader: &Reader, own: &Path) -> Option<String> {
     const MARKS: [(&str, &str); 3] = [
@@ -684,6 +668,11 @@ impl Reader {
 
     fn text(&self, path: &Path) -> Option<String> {
         read_small(&self.at(path)).ok()
+    }
+
+    /// Where there are none at all, nothing is said.
+    fn cgroups_are_whole(&self, folder: &Path) -> Option<bool> {
+        linux::is_machines_tree(&self.at(folder)).ok()
     }
 
     fn mounts(&self, path: &Path) -> Vec<Mount> {
@@ -732,6 +721,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     /// As recorded on a virtual machine with version 1 control groups.
     const HOSTS_TABLE: &str = "\
@@ -1030,18 +1020,13 @@ mod tests {
     #[test]
     fn each_version_of_control_groups_has_its_sign_of_the_root() {
         let machine = Machine::host();
-        let whole = |folder: &str| cgroups_are_whole(&machine.reader(), Path::new(folder));
-        machine.file("/v2/cgroup.procs", "").file("/nested/cgroup.procs", "");
+        let whole = |folder: &str| machine.reader().cgroups_are_whole(Path::new(folder));
+        machine.file("/v2/cgroup.controllers", "").file("/nested/cgroup.controllers", "");
         machine.file("/nested/cgroup.type", "domain\n");
         assert_eq!(whole("/v2"), Some(true));
         assert_eq!(whole("/nested"), Some(false));
         assert_eq!(whole("/sys/fs/cgroup"), Some(true));
         assert_eq!(whole("/nowhere"), None);
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

@@ -1,26 +1,21 @@
 //! Whether we say what node_exporter says: the real one is started on each recorded machine, and
 //! every family of the collectors that both have is compared by name, type, labels and value.
 
+mod exporter;
 mod machines;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
-    sync::{Arc, mpsc::sync_channel},
-    time::Duration,
+    sync::Arc,
 };
 
+use exporter::Exporter;
 use farol_collect::{COLLECTORS, Host, Options, describe, textfile};
 use farol_model::{Kind, Labels, Sample, Text};
-use farol_wire::exposition::{FamilyKind, Format, Limits, Parsed, exposed, parse};
+use farol_wire::exposition::{FamilyKind, Limits, Parsed, exposed};
 use machines::{Lanes, NOW, machines};
-
-/// Debian's `prometheus-node-exporter` 1.5.
-const NODE_EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
 
 /// Ours that node_exporter knows by the same name.
 const SHARED: &[&str] = &[
@@ -197,13 +192,9 @@ const ALSO_ON: [&str; 4] = ["interrupts", "processes", "systemd", "tcpstat"];
 
 #[test]
 fn node_exporter_says_the_same_of_each_recorded_machine() {
-    assert!(
-        Path::new(NODE_EXPORTER).exists(),
-        "{NODE_EXPORTER} is missing: apt-get install prometheus-node-exporter"
-    );
     let mut differences = String::new();
     for (name, folder) in machines() {
-        let theirs = Theirs::start(&folder).scrape();
+        let theirs = answer(&start(&folder));
         let ours = Lanes::new(&Host::recorded(&folder)).tick(NOW).samples;
         let is_of_it = |family: &str| {
             !OF_THE_RUNNING_MACHINE.iter().any(|(machine, prefix, suffix, _)| {
@@ -219,7 +210,7 @@ fn node_exporter_says_the_same_of_each_recorded_machine() {
 
 #[test]
 fn on_the_live_host_names_and_types_are_the_same() {
-    let theirs = Theirs::start_on_this_machine().scrape();
+    let theirs = answer(&start_on_this_machine());
     let ours = Lanes::new(&Host::local()).tick(NOW).samples;
     let ours = by_family(ours.iter());
     let families = by_family(theirs.samples.iter().map(|scraped| &scraped.sample));
@@ -256,7 +247,7 @@ fn label_names(family: &Family) -> BTreeSet<&str> {
 fn node_exporter_takes_the_same_from_text_files() {
     for place in ["good", "bad"] {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/textfile")).join(place);
-        let theirs = Theirs::start_on_text_files(&folder).scrape();
+        let theirs = answer(&start_on_text_files(&folder));
         let board = Arc::new(textfile::Board::default());
         let textfile = textfile::Settings {
             directories: vec![folder],
@@ -426,96 +417,45 @@ fn are_close(ours: f64, theirs: f64) -> bool {
         || (ours - theirs).abs() <= 1e-9 * ours.abs().max(theirs.abs())
 }
 
-/// A running node_exporter; killed when dropped.
-struct Theirs {
-    process: Child,
-    port: u16,
+/// On a recorded machine, with the shared collectors alone.
+fn start(machine: &Path) -> Exporter {
+    let at = |folder: &str| machine.join(folder).display().to_string();
+    let shared = COLLECTORS.iter().filter(|entry| SHARED.contains(&entry.name));
+    let mut flags = vec![
+        "--collector.disable-defaults".to_owned(),
+        // Else it asks the kernel it runs on, by netlink.
+        "--no-collector.netdev.netlink".to_owned(),
+        format!("--path.procfs={}", at("proc")),
+        format!("--path.sysfs={}", at("sys")),
+        format!("--path.rootfs={}", at("root")),
+        format!("--path.udev.data={}", at("run/udev/data")),
+        "--collector.textfile.directory=".to_owned(),
+    ];
+    flags.extend(shared.map(|entry| format!("--collector.{}", entry.name)));
+    start_with(flags)
 }
 
-impl Theirs {
-    /// On a recorded machine, with the shared collectors alone.
-    fn start(machine: &Path) -> Theirs {
-        let at = |folder: &str| machine.join(folder).display().to_string();
-        let shared = COLLECTORS.iter().filter(|entry| SHARED.contains(&entry.name));
-        let mut flags = vec![
-            "--collector.disable-defaults".to_owned(),
-            // Else it asks the kernel it runs on, by netlink.
-            "--no-collector.netdev.netlink".to_owned(),
-            format!("--path.procfs={}", at("proc")),
-            format!("--path.sysfs={}", at("sys")),
-            format!("--path.rootfs={}", at("root")),
-            format!("--path.udev.data={}", at("run/udev/data")),
-            "--collector.textfile.directory=".to_owned(),
-        ];
-        flags.extend(shared.map(|entry| format!("--collector.{}", entry.name)));
-        Theirs::start_with(&flags)
-    }
-
-    fn start_on_this_machine() -> Theirs {
-        let mut flags = ALSO_ON.map(|name| format!("--collector.{name}")).to_vec();
-        flags.push("--collector.textfile.directory=".to_owned());
-        Theirs::start_with(&flags)
-    }
-
-    fn start_on_text_files(folder: &Path) -> Theirs {
-        Theirs::start_with(&[
-            "--collector.disable-defaults".to_owned(),
-            "--collector.textfile".to_owned(),
-            format!("--collector.textfile.directory={}", folder.display()),
-        ])
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the other party of the comparison is a program")]
-    fn start_with(flags: &[String]) -> Theirs {
-        let port = free_port();
-        let mut command = Command::new(NODE_EXPORTER);
-        command
-            .args(flags)
-            // Debian changed the defaults; these are upstream's.
-            .args(UPSTREAM_DEFAULTS.map(|(flag, pattern)| format!("--collector.{flag}={pattern}")))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Theirs { process: command.spawn().expect("node_exporter starts"), port }
-    }
-
-    fn scrape(&self) -> Parsed {
-        let body = (0..500)
-            .find_map(|_| {
-                pause();
-                get(self.port).ok()
-            })
-            .expect("node_exporter answers within seconds");
-        parse(body.as_bytes(), Format::Text, &Limits::default()).expect("it speaks the text format")
-    }
+fn start_on_this_machine() -> Exporter {
+    let mut flags = ALSO_ON.map(|name| format!("--collector.{name}")).to_vec();
+    flags.push("--collector.textfile.directory=".to_owned());
+    start_with(flags)
 }
 
-impl Drop for Theirs {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
+fn start_on_text_files(folder: &Path) -> Exporter {
+    start_with(vec![
+        "--collector.disable-defaults".to_owned(),
+        "--collector.textfile".to_owned(),
+        format!("--collector.textfile.directory={}", folder.display()),
+    ])
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+fn start_with(mut flags: Vec<String>) -> Exporter {
+    // Debian changed the defaults; these are upstream's.
+    flags.extend(UPSTREAM_DEFAULTS.map(|(flag, value)| format!("--collector.{flag}={value}")));
+    Exporter::start(&flags, &[])
 }
 
-/// HTTP/1.0, so that the body is neither chunked nor followed by anything.
-fn get(port: u16) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    assert!(head.contains(" 200 "), "{head}");
-    Ok(body.to_owned())
-}
-
-fn pause() {
-    let (_keep, never) = sync_channel::<()>(1);
-    never.recv_timeout(Duration::from_millis(20)).ok();
+/// Its first answer.
+fn answer(exporter: &Exporter) -> Parsed {
+    exporter.scrape_until(|_| true)
 }

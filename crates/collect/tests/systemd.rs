@@ -112,23 +112,25 @@ fn node_exporter_says_the_same_of_the_manager_on_the_same_bus() {
     let bus = format!("unix:path={}", place.path().join("runtime/bus").display());
     let exporter = Exporter::start(
         &[
-            "--collector.systemd",
-            "--collector.systemd.enable-start-time-metrics",
-            "--collector.systemd.enable-restarts-metrics",
-            "--collector.systemd.enable-task-metrics",
+            "--collector.disable-defaults".to_owned(),
+            "--collector.systemd".to_owned(),
+            "--collector.systemd.enable-start-time-metrics".to_owned(),
+            "--collector.systemd.enable-restarts-metrics".to_owned(),
+            "--collector.systemd.enable-task-metrics".to_owned(),
             // Debian changed the default; this is upstream's.
-            &format!("--collector.systemd.unit-exclude={}", Options::SYSTEMD_UNIT_EXCLUDE),
+            format!("--collector.systemd.unit-exclude={}", Options::SYSTEMD_UNIT_EXCLUDE),
         ],
         &[("DBUS_SYSTEM_BUS_ADDRESS", &bus)],
     );
-    let mut theirs = series(&exporter.scrape_until(|samples| {
+    let theirs = exporter.scrape_until(|told| {
         // The manager takes its name on the bus a moment after it has started.
-        samples.iter().any(|sample| sample.name == *"node_systemd_units")
-    }));
+        told.samples.iter().any(|scraped| scraped.sample.name == *"node_systemd_units")
+    });
+    let mut theirs = series(theirs.samples.iter().map(|scraped| &scraped.sample));
     theirs.retain(|(name, _), value| *value != 0.0 || !ZERO_IS_NEVER.contains(&name.as_str()));
     let tick = lane(&manager.by_bus(), &with_everything()).tick(NOW);
     assert_eq!(result(&tick), &Collected::Complete);
-    let mut ours = series(&tick.samples);
+    let mut ours = series(tick.samples.iter());
     ours.retain(|(name, _), _| !OURS_ALONE.contains(&name.as_str()));
     let start = ("node_systemd_unit_start_time_seconds", "farol-once.service");
     assert!(
@@ -138,7 +140,7 @@ fn node_exporter_says_the_same_of_the_manager_on_the_same_bus() {
     assert_eq!(ours, theirs);
 }
 
-fn series(samples: &[Sample]) -> BTreeMap<(String, Labels), f64> {
-    let samples = samples.iter().filter(|sample| sample.name.starts_with("node_systemd_"));
+fn series<'a>(samples: impl Iterator<Item = &'a Sample>) -> BTreeMap<(String, Labels), f64> {
+    let samples = samples.filter(|sample| sample.name.starts_with("node_systemd_"));
     samples.map(|sample| ((sample.name.to_string(), sample.labels.clone()), sample.value)).collect()
 }

@@ -68,9 +68,8 @@ fn members(master: &std::path::Path) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn members_are_counted_with_those_that_have_a_link() {
@@ -95,11 +94,5 @@ mod tests {
         let host = Host::recorded(place.path());
         let result = Bonding.collect(&host, &mut Scrape::new());
         assert!(matches!(result, Err(CollectError::Absent(_))));
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
     }
 }

@@ -11,7 +11,10 @@ use std::collections::HashSet;
 
 use farol_model::{Lane, Metric};
 
-use super::sysfs::{self, Folder};
+use super::{
+    lines::pairs,
+    sysfs::{self, Folder},
+};
 use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape};
 
 const INFO: &str = "node_btrfs_info";
@@ -102,16 +105,9 @@ fn push_file_system(out: &mut Scrape, uuid: &str, folder: &Folder) {
     }
 }
 
-/// Lines of a key and a number, as `commit_stats` and `error_stats` have them.
-fn pairs(text: &str) -> impl Iterator<Item = (&str, f64)> {
-    text.lines().filter_map(|line| {
-        let (key, value) = line.split_once(' ')?;
-        Some((key, value.trim().parse::<u64>().ok()? as f64))
-    })
-}
-
 fn push_commits(out: &mut Scrape, uuid: &str, text: &str) {
     for (key, value) in pairs(text) {
+        let value = value as f64;
         let (name, value) = match key {
             "commits" => (COMMITS, value),
             "last_commit_ms" => (LAST_COMMIT, value / 1e3),
@@ -155,7 +151,7 @@ fn push_errors(out: &mut Scrape, uuid: &str, folder: &Folder, devices: &Devices)
             let Some(kind) = key.strip_suffix("_errs") else { continue };
             let device = devices.only();
             let labels = [("uuid", uuid), ("devid", &devid), ("device", device), ("type", kind)];
-            out.push(DEVICE_ERRORS, &labels, value);
+            out.push(DEVICE_ERRORS, &labels, value as f64);
         }
     }
 }

@@ -224,6 +224,7 @@ pub(crate) fn parse_cpuinfo(text: &str) -> Vec<Labels> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn a_list_of_cpus_is_ranges_and_single_ones() {
@@ -302,11 +303,5 @@ mod tests {
         let mut out = Scrape::new();
         Topology::new(true).collect(&Host::recorded(place.path()), &mut out);
         assert!(out.samples().is_empty());
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
     }
 }

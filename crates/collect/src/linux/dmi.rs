@@ -86,6 +86,7 @@ fn read(host: &Host) -> Result<Vec<(&'static str, String)>, CollectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn what_the_firmware_says_becomes_labels_and_the_rest_is_absent() {
@@ -103,10 +104,5 @@ mod tests {
         let labels = &out.samples()[0].labels;
         assert_eq!(labels.get("system_vendor"), Some("LENOVO"));
         assert_eq!(labels.len(), 1);
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &std::path::Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

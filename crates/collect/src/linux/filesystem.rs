@@ -465,6 +465,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn a_containers_table_is_cut_down_to_the_host_below_its_prefix() {
@@ -637,10 +638,5 @@ mod tests {
                 while stuck.answers.recv().is_ok() {}
             }
         }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

@@ -292,6 +292,7 @@ pub(super) fn parse_everything(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn a_sensor_file_is_taken_apart_and_other_files_are_none() {
@@ -359,12 +360,6 @@ mod tests {
         assert_eq!(clean("coretemp.0"), "coretemp_0");
         assert_eq!(clean("0000:02:00.0\n"), "0000:02:00_0");
         assert_eq!(clean("Package id 0"), "package_id_0");
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
     }
 
     fn link(target: &Path, at: &Path) {

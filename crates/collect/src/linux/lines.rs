@@ -1,5 +1,7 @@
 //! What the collectors of line-by-line procfs files share: names that are coined once and then
-//! remembered by line, and the sentence that shows a malformed line.
+//! remembered by line, pairs of a key and a number, and the sentence that shows a malformed line.
+
+use crate::Scrape;
 
 /// What each line's key became, by the line's position in its file.
 ///
@@ -32,6 +34,14 @@ impl CoinedNames {
     }
 }
 
+/// Lines of a key and a whole number; those of any other shape are passed over.
+pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (&str, u64)> {
+    text.lines().filter_map(|line| {
+        let (key, value) = line.split_once(' ')?;
+        Some((key, value.trim_ascii().parse().ok()?))
+    })
+}
+
 /// What is said of a line that cannot be read: the file and (the beginning of) the line.
 pub(crate) fn malformed(file: &str, line: &str) -> String {
     const SHOWN: usize = 80;
@@ -40,6 +50,20 @@ pub(crate) fn malformed(file: &str, line: &str) -> String {
         Some((end, _)) => {
             let beginning = line.get(..end).unwrap_or_default();
             format!("{file}: malformed: {beginning:?}…")
+        }
+    }
+}
+
+/// Gives each line to `parse_line`, and names those that are not as it expects.
+pub(crate) fn each_line(
+    file: &str,
+    text: &str,
+    out: &mut Scrape,
+    parse_line: impl Fn(&str, &mut Scrape) -> Option<()>,
+) {
+    for line in text.lines() {
+        if parse_line(line, out).is_none() {
+            out.problem(malformed(file, line));
         }
     }
 }

@@ -60,6 +60,7 @@ mod watchdog;
 mod xfs;
 mod zfs;
 
+pub(crate) use containers::is_machines_tree;
 pub use process_table::ProcessTable;
 
 /// In order of their names.

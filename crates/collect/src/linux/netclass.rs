@@ -293,10 +293,9 @@ fn admin_state(flags: Option<f64>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::Compatibility;
+    use crate::laid_out::write;
 
     #[test]
     fn an_unknown_speed_is_absent_and_not_minus_one() {
@@ -373,11 +372,5 @@ mod tests {
         write(&eth0.join("speed"), "10\n");
         let later: Vec<f64> = (0..TICKS_BETWEEN_FULL_READS).map(|_| speed()).collect();
         assert_eq!(later.last(), Some(&10.0));
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
     }
 }

@@ -144,6 +144,7 @@ pub(super) fn parse_everything(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn a_device_line_is_read_even_when_the_name_touches_the_numbers_or_holds_a_colon() {
@@ -175,10 +176,5 @@ mod tests {
         build(&options).unwrap().collect(&host, &mut out).unwrap();
         assert_eq!(out.samples().len(), COLUMNS);
         assert!(out.samples().iter().all(|sample| sample.labels.get("device") == Some("eth0")));
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &std::path::Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

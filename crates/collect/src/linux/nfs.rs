@@ -6,7 +6,7 @@
 
 use farol_model::{Lane, Metric};
 
-use super::lines::malformed;
+use super::lines::each_line;
 use crate::{
     CollectError, Collector, Entry, Host, HotFile, Options, OptionsError, Scope, Scrape, Tree,
 };
@@ -153,11 +153,7 @@ impl Collector for Nfs {
 }
 
 pub(crate) fn parse(text: &str, out: &mut Scrape) {
-    for line in text.lines() {
-        if parse_line(line, out).is_none() {
-            out.problem(malformed(FILE, line));
-        }
-    }
+    each_line(FILE, text, out, parse_line);
 }
 
 fn parse_line(line: &str, out: &mut Scrape) -> Option<()> {

@@ -6,7 +6,7 @@
 use farol_model::{Lane, Metric};
 
 use super::{
-    lines::malformed,
+    lines::each_line,
     nfs::{VERSION_2, VERSION_3, first, numbers, push_requests},
 };
 use crate::{
@@ -132,11 +132,7 @@ impl Collector for Nfsd {
 }
 
 pub(crate) fn parse(text: &str, out: &mut Scrape) {
-    for line in text.lines() {
-        if parse_line(line, out).is_none() {
-            out.problem(malformed(FILE, line));
-        }
-    }
+    each_line(FILE, text, out, parse_line);
 }
 
 fn parse_line(line: &str, out: &mut Scrape) -> Option<()> {

@@ -137,6 +137,7 @@ pub(super) fn parse_everything(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn a_namespace_is_told_by_the_name_of_its_folder() {
@@ -164,10 +165,5 @@ mod tests {
         assert_eq!(value(SIZE), 8192.0);
         assert_eq!(value(CAPACITY), 8192.0);
         assert_eq!(value(USED), 4096.0);
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &std::path::Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

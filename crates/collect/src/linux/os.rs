@@ -158,6 +158,7 @@ fn days_since_1970(date: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn quoted_and_bare_values_become_labels() {
@@ -193,10 +194,5 @@ mod tests {
         write(&host.root.join("usr/lib/os-release"), "ID=arch\n");
         Os.collect(&host, &mut out).unwrap();
         assert_eq!(out.samples()[0].labels.get("id"), Some("arch"));
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &std::path::Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

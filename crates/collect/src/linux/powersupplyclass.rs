@@ -176,6 +176,7 @@ fn push_supply(out: &mut Scrape, name: &str, folder: &Folder) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn readings_can_be_searched_by_attribute() {
@@ -223,10 +224,5 @@ mod tests {
         let mut collector = PowerSupplies { ignored };
         let result = collector.collect(&host, &mut Scrape::new());
         assert!(matches!(result, Err(CollectError::Absent(_))));
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &std::path::Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

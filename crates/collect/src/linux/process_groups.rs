@@ -246,12 +246,13 @@ fn push(group: &str, now: &Now, kept: &Kept, ticks_per_second: f64, out: &mut Sc
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Duration};
+    use std::time::Duration;
 
     use farol_model::Timestamp;
     use regex::Regex;
 
     use super::*;
+    use crate::laid_out::write;
     use crate::{Runner, Tick};
 
     const START: Timestamp = Timestamp::from_millis(1_795_400_000_000);
@@ -284,9 +285,7 @@ mod tests {
         }
 
         fn write(&self, path: &str, text: &str) {
-            let path = self.folder.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            write(&path, text);
+            write(&self.folder.path().join(path), text);
         }
 
         fn process(&self, pid: u32, name: &str, ticks: u64) {
@@ -304,11 +303,6 @@ mod tests {
             self.ticks += 1;
             self.runner.tick(START.plus(Duration::from_secs(10 * self.ticks)))
         }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 
     fn value(tick: &Tick, name: &str, group: &str) -> Option<f64> {

@@ -628,6 +628,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::laid_out::write;
 
     fn machine(processes: &[u32]) -> (tempfile::TempDir, Host) {
         let folder = tempfile::tempdir().unwrap();
@@ -645,11 +646,6 @@ mod tests {
     fn say_page_size(host: &Host) {
         std::fs::create_dir_all(host.proc.join("self")).unwrap();
         write(&host.proc.join("self/smaps"), "KernelPageSize: 4 kB\n");
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &std::path::Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 
     fn at(seconds: i64) -> Timestamp {

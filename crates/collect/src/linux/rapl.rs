@@ -120,6 +120,7 @@ pub(super) fn parse_everything(text: &str, out: &mut Scrape) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn zones_are_numbered_by_their_names_or_in_turn() {
@@ -154,10 +155,5 @@ mod tests {
         assert_eq!(sample.value, 240_422.366_267);
         assert_eq!(sample.labels.get("path"), Some("/sys/class/powercap/intel-rapl:0"));
         assert_eq!(sample.labels.get("index"), Some("0"));
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &std::path::Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

@@ -115,6 +115,7 @@ fn number(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn numbers_are_decimal_or_marked_hexadecimal() {
@@ -138,10 +139,5 @@ mod tests {
         assert_eq!(folder.text("power"), None, "a folder is no attribute");
         assert_eq!(folder.files().unwrap(), ["ifalias", "mtu"]);
         assert_eq!(folder.folders().unwrap(), ["power"]);
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

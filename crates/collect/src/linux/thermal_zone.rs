@@ -87,9 +87,8 @@ pub(super) fn parse_everything(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn zones_and_cooling_devices_are_told_by_their_numbers() {
@@ -123,11 +122,5 @@ mod tests {
         let host = Host::recorded(place.path());
         let result = ThermalZone.collect(&host, &mut Scrape::new());
         assert!(matches!(result, Err(CollectError::Absent(_))));
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
     }
 }

@@ -140,12 +140,13 @@ fn add_largest(
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Duration};
+    use std::time::Duration;
 
     use farol_model::{Collected, Text, Timestamp};
 
     use super::*;
     use crate::Runner;
+    use crate::laid_out::write;
 
     const START: Timestamp = Timestamp::from_millis(1_795_400_000_000);
 
@@ -188,12 +189,6 @@ mod tests {
             assert_eq!(tick.outcomes[0].result, Collected::Complete);
             tick.top
         }
-    }
-
-    fn write(path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-        std::fs::write(path, text).unwrap();
     }
 
     fn pids(rows: &[TopProcess]) -> Vec<u32> {

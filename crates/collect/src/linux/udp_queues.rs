@@ -72,6 +72,7 @@ impl Collector for UdpQueues {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn queues_are_summed_and_a_machine_without_ipv6_is_whole() {
@@ -94,10 +95,5 @@ mod tests {
             out.samples().iter().map(|s| (s.labels.get("queue").unwrap(), s.value)).collect();
         assert_eq!(values, [("tx", 1.0), ("rx", 21.0)]);
         assert_eq!(out.take_problems(), ["udp (v4): 1 lines are no socket's"]);
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &std::path::Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

@@ -82,6 +82,7 @@ fn machine(host: &Host, folder: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn a_folder_is_a_machine_and_its_type_is_never_guessed_from_ours() {
@@ -130,10 +131,5 @@ mod tests {
     fn this_machine_has_a_type() {
         let host = Host::local();
         assert!(machine(&host, Path::new("/nonexistent")).is_some());
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

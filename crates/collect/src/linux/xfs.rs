@@ -152,6 +152,7 @@ pub(crate) fn parse(device: &str, text: &str, out: &mut Scrape) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     #[test]
     fn the_columns_of_known_lines_become_metrics_of_the_device() {
@@ -177,10 +178,5 @@ mod tests {
         Xfs.collect(&host, &mut out).unwrap();
         assert_eq!(out.samples().len(), 2);
         assert!(out.samples()[0].labels.is_empty());
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
     }
 }

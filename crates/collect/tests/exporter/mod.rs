@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use farol_model::Sample;
-use farol_wire::exposition::{Format, Limits, parse};
+use farol_wire::exposition::{Format, Limits, Parsed, parse};
 
 /// Debian's `prometheus-node-exporter` 1.5.
 const NODE_EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
@@ -22,12 +21,11 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     #[expect(clippy::disallowed_methods, reason = "the other party of the comparison is a program")]
-    pub(crate) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Exporter {
+    pub(crate) fn start(flags: &[String], environment: &[(&str, &str)]) -> Exporter {
         let port = free_port();
         let process = Command::new(NODE_EXPORTER)
-            .arg("--collector.disable-defaults")
+            .args(flags)
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -38,16 +36,14 @@ impl Exporter {
     }
 
     /// The first answer that is enough.
-    pub(crate) fn scrape_until(&self, is_enough: impl Fn(&[Sample]) -> bool) -> Vec<Sample> {
+    pub(crate) fn scrape_until(&self, is_enough: impl Fn(&Parsed) -> bool) -> Parsed {
         let answer = (0..500).find_map(|_| {
             pause();
             let body = get(self.port).ok()?;
             let parsed = parse(body.as_bytes(), Format::Text, &Limits::default()).ok()?;
-            let samples: Vec<Sample> =
-                parsed.samples.into_iter().map(|scraped| scraped.sample).collect();
-            is_enough(&samples).then_some(samples)
+            is_enough(&parsed).then_some(parsed)
         });
-        answer.expect("node_exporter answers within seconds")
+        answer.expect("node_exporter answers within seconds, in the text format")
     }
 }
 
@@ -70,7 +66,8 @@ fn get(port: u16) -> std::io::Result<String> {
     stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let (_head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    assert!(head.contains(" 200 "), "{head}");
     Ok(body.to_owned())
 }
 

@@ -7,8 +7,11 @@
 
 use std::{fs::File, io, path::Path};
 
-use super::{super::pressure, tree::Hierarchy};
-use crate::host::{open, read_piece};
+use super::{
+    super::{lines, pressure},
+    tree::Hierarchy,
+};
+use crate::host::{open, read_records};
 
 /// What a container's files say; what they do not is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,7 +51,8 @@ impl Figures {
         Some(self.memory_usage?.saturating_sub(self.inactive_file?))
     }
 
-    /// Forgets what was measured, and keeps what was set: limits are read now and then only.
+    /// Forgets what was measured, and keeps what was set and what only a limit changes: these are
+    /// read now and then only.
     pub(super) fn forget_measured(&mut self) {
         let mut io = std::mem::take(&mut self.io);
         io.clear();
@@ -59,6 +63,7 @@ impl Figures {
             memory_limit: self.memory_limit,
             swap_limit: self.swap_limit,
             threads_max: self.threads_max,
+            failures: self.failures.filter(|_| self.memory_limit.is_none()),
             io,
             ..Figures::default()
         };
@@ -101,6 +106,8 @@ pub(super) struct Source {
     unless: Option<Hierarchy>,
     /// Whether it holds what somebody set, and need not be read at every tick.
     is_setting: bool,
+    /// Whether there is the limit without which nothing in it changes; then it is as a setting.
+    has_limit: fn(&Figures) -> bool,
     /// `None` for a text that is not as expected.
     parse: fn(&str, &mut Figures) -> Option<()>,
 }
@@ -110,7 +117,8 @@ const fn v1(
     name: &'static str,
     parse: fn(&str, &mut Figures) -> Option<()>,
 ) -> Source {
-    Source { hierarchy, name, or: None, unless: None, is_setting: false, parse }
+    let (or, unless) = (None, None);
+    Source { hierarchy, name, or, unless, is_setting: false, has_limit: |_| true, parse }
 }
 
 const fn v2(
@@ -118,11 +126,15 @@ const fn v2(
     name: &'static str,
     parse: fn(&str, &mut Figures) -> Option<()>,
 ) -> Source {
-    Source { hierarchy: Hierarchy::Unified, name, or: None, unless, is_setting: false, parse }
+    Source { unless, ..v1(Hierarchy::Unified, name, parse) }
 }
 
 const fn setting(source: Source) -> Source {
     Source { is_setting: true, ..source }
+}
+
+const fn under(has_limit: fn(&Figures) -> bool, source: Source) -> Source {
+    Source { has_limit, ..source }
 }
 
 const fn v1_or(source: Source, or: &'static str) -> Source {
@@ -134,7 +146,7 @@ pub(super) const SOURCES: &[Source] = &[
         set(&mut figures.cpu_seconds, seconds(number(text)?, 1e9))
     }),
     v1(Hierarchy::Cpuacct, "cpuacct.stat", cpuacct_stat),
-    v1(Hierarchy::Cpu, "cpu.stat", cpu_stat),
+    under(|figures| figures.quota.is_some(), v1(Hierarchy::Cpu, "cpu.stat", cpu_stat)),
     setting(v1(Hierarchy::Cpu, "cpu.cfs_quota_us", |text, figures| {
         set_unless("-1", text, &mut figures.quota)
     })),
@@ -153,9 +165,12 @@ pub(super) const SOURCES: &[Source] = &[
     setting(v1(Hierarchy::Memory, "memory.memsw.limit_in_bytes", |text, figures| {
         set_limit(text, &mut figures.swap_limit)
     })),
-    v1(Hierarchy::Memory, "memory.failcnt", |text, figures| {
-        set(&mut figures.failures, number(text)?)
-    }),
+    under(
+        |figures| figures.memory_limit.is_some(),
+        v1(Hierarchy::Memory, "memory.failcnt", |text, figures| {
+            set(&mut figures.failures, number(text)?)
+        }),
+    ),
     v1(Hierarchy::Memory, "memory.oom_control", |text, figures| {
         // Since Linux 4.13 with the count.
         pairs(text, |key, value| {
@@ -237,40 +252,42 @@ impl Kept {
         reading: &mut Reading<'_>,
         figures: &mut Figures,
     ) -> io::Result<bool> {
-        if (self.is_missing || self.source.is_setting) && !reading.look_again {
+        let is_as_before = self.source.is_setting || !(self.source.has_limit)(figures);
+        if (self.is_missing || is_as_before) && !reading.look_again {
             return Ok(false);
         }
-        match self.load(reading) {
-            Ok(()) => self.is_missing = false,
+        let length = match self.load(reading) {
+            Ok(length) => length,
             Err(error) if is_absence(&error) => {
                 self.is_missing = true;
                 return Ok(false);
             }
             Err(error) => return Err(error),
-        }
-        let text = std::str::from_utf8(reading.buffer).ok();
+        };
+        self.is_missing = false;
+        let text = std::str::from_utf8(&reading.buffer[..length]).ok();
         let parsed = text.and_then(|text| (self.source.parse)(text, figures));
         let unexpected = || io::Error::new(io::ErrorKind::InvalidData, "not as expected");
         parsed.map(|()| true).ok_or_else(unexpected)
     }
 
-    fn load(&mut self, reading: &mut Reading<'_>) -> io::Result<()> {
+    fn load(&mut self, reading: &mut Reading<'_>) -> io::Result<usize> {
         if let Some(file) = self.open.take()
-            && read_piece(&file, reading.buffer).is_ok()
+            && let Ok(length) = read_records(&file, reading.buffer)
         {
             self.open = Some(file);
-            return Ok(());
+            return Ok(length);
         }
         let file = match (open(&reading.folder.join(self.source.name)), self.source.or) {
             (Err(error), Some(or)) if is_absence(&error) => open(&reading.folder.join(or))?,
             (opened, _) => opened?,
         };
-        read_piece(&file, reading.buffer)?;
+        let length = read_records(&file, reading.buffer)?;
         if *reading.may_keep > 0 && !self.source.is_setting {
             *reading.may_keep -= 1;
             self.open = Some(file);
         }
-        Ok(())
+        Ok(length)
     }
 }
 
@@ -325,16 +342,12 @@ fn set_limit(text: &str, place: &mut Option<u64>) -> Option<()> {
     Some(())
 }
 
-/// Lines of a word and a number. A line of any other shape is skipped, but not all may be.
+/// Whatever a kernel adds is passed over, but there must be some pairs.
 fn pairs(text: &str, mut each: impl FnMut(&str, u64)) -> Option<()> {
     let mut found = None;
-    for line in text.lines() {
-        if let Some((key, value)) = line.split_once(' ')
-            && let Some(value) = number(value)
-        {
-            each(key, value);
-            found = Some(());
-        }
+    for (key, value) in lines::pairs(text) {
+        each(key, value);
+        found = Some(());
     }
     found
 }

@@ -18,7 +18,7 @@
 //! traffic cannot be told from the machine's.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
@@ -29,7 +29,7 @@ use farol_model::{Labels, Lane, Metric, Text};
 use super::{cgroup_path, netdev};
 use crate::{
     CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape,
-    host::{open, read_from_start},
+    host::{open, read_records},
 };
 use engine::{Engine, Pairs};
 use files::{Figures, Kept, Reading};
@@ -199,8 +199,10 @@ struct Containers {
     known: BTreeMap<String, Container>,
     /// `8:0` → `/dev/sda`, as far as they were asked for.
     devices: HashMap<String, String>,
-    /// Emptied and filled again with each file.
+    /// Of each file in turn.
     buffer: Vec<u8>,
+    /// How many containers there have been.
+    made: u32,
 }
 
 struct Container {
@@ -208,6 +210,8 @@ struct Container {
     inode: u64,
     /// Ticks since it was first seen.
     age: u32,
+    /// When it looks again, once it is no longer young: at the ticks of this remainder.
+    turn: u32,
     files: Vec<(PathBuf, Kept)>,
     figures: Figures,
     /// Its group where containers are looked for.
@@ -218,6 +222,8 @@ struct Container {
     process: Option<Process>,
     /// The network that its process is on.
     network: Option<u64>,
+    /// Whether that was told as this container's: then reading it again shows what became of it.
+    tells_network: bool,
     started: Option<f64>,
     pairs: Option<Pairs>,
     labels: LabelSets,
@@ -225,13 +231,13 @@ struct Container {
 
 impl Collector for Containers {
     fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
-        if !is_machines_tree(host)? {
+        let tree = Tree::find(host)?;
+        if !tree.is_machines()? {
             return Err(CollectError::Absent(format!(
                 "{} shows a container's own control groups; the machine's are needed",
                 host.sys.join("fs/cgroup").display()
             )));
         }
-        let tree = Tree::find(host)?;
         let search = tree.containers()?;
         say_bounds(&search, out);
         self.know(&tree, search.found);
@@ -259,14 +265,20 @@ fn say_bounds(search: &Search, out: &mut Scrape) {
 impl Containers {
     /// At each of these ticks settings are read, and files and processes that were not found are
     /// looked for again: an engine makes its groups and fills them bit by bit, and controllers can
-    /// be turned on later.
+    /// be turned on later. The older ones take turns.
     const YOUNG_TICKS: u32 = 3;
-    const TICKS_BETWEEN_LOOKS: u32 = 6;
+    const TICKS_BETWEEN_LOOKS: u32 = 12;
 
     fn new(options: &Options) -> Containers {
         let engine = options.containers_socket.clone();
         let engine = engine.map(|socket| Engine::new(socket, &options.containers_labels));
-        Containers { engine, known: BTreeMap::new(), devices: HashMap::new(), buffer: Vec::new() }
+        Containers {
+            engine,
+            known: BTreeMap::new(),
+            devices: HashMap::new(),
+            buffer: Vec::new(),
+            made: 0,
+        }
     }
 
     /// Forgets who is gone and begins with who is new. A group of a new inode is a restarted
@@ -275,7 +287,10 @@ impl Containers {
         let mut before = std::mem::take(&mut self.known);
         for found in found {
             let known = before.remove(&found.path).filter(|known| known.inode == found.inode);
-            let mut container = known.unwrap_or_else(|| Container::new(tree, &found));
+            let mut container = known.unwrap_or_else(|| {
+                self.made = self.made.wrapping_add(1);
+                Container::new(tree, &found, self.made % Containers::TICKS_BETWEEN_LOOKS)
+            });
             container.age = container.age.saturating_add(1);
             if container.looks_again() {
                 container.has_groups = process::has_groups(&container.folder);
@@ -300,7 +315,7 @@ impl Containers {
     fn find_processes(&mut self, host: &Host) {
         let mut boot_time = None;
         for container in self.known.values_mut() {
-            if container.is_on_known_network(&host.proc) {
+            if container.tells_network || container.is_on_known_network(&host.proc) {
                 continue;
             }
             if container.process.is_none() && !container.looks_again() {
@@ -347,46 +362,46 @@ impl Containers {
     }
 
     /// Reading a kept descriptor again costs a third of opening the file. At most a quarter of what
-    /// this process may open is kept; beyond that files are opened at each tick.
+    /// this process may open is kept, because others open files too, and no more than hold 20 MB of
+    /// the kernel's memory (a page and a little each); beyond that files are opened at each tick.
     fn descriptors_left(&self, tree: &Tree) -> usize {
         const SHARE: u64 = 4;
+        const MOST: u64 = 4096;
         let is_real = tree.searched().is_some_and(|(_, root)| tree::is_made_by_the_kernel(root));
         if !is_real {
             return 0;
         }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let most = limit.unwrap_or(u64::MAX) / SHARE;
+        let most = (limit.unwrap_or(u64::MAX) / SHARE).min(MOST);
         let kept: usize = self.known.values().map(Container::descriptors).sum();
         usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(kept)
     }
 
     fn read_networks(&mut self, host: &Host, out: &mut Scrape) {
+        let mut containers: Vec<_> = self.known.values_mut().collect();
+        containers.iter_mut().for_each(|container| container.tells_network = false);
         let Some(machines) = process::network(&host.proc.join("1/net/dev")) else { return };
-        let mut owners: HashMap<u64, (Process, &mut Container)> = HashMap::new();
-        for container in self.known.values_mut() {
-            let (Some(process), Some(network)) = (container.process, container.network) else {
-                continue;
-            };
-            if network == machines {
-                continue;
+        containers.sort_by_key(|container| container.process);
+        let mut told = HashSet::from([machines]);
+        for container in containers {
+            let is_new = |network: &u64| !told.contains(network);
+            let Some(network) = container.network.filter(is_new) else { continue };
+            let mut table = container.network_table(&host.proc, network, &mut self.buffer);
+            if table.is_none() {
+                container.find_process(&host.proc);
+                let Some(network) = container.network.filter(is_new) else { continue };
+                table = container.network_table(&host.proc, network, &mut self.buffer);
             }
-            let is_older = owners.get(&network).is_none_or(|(owner, _)| process < *owner);
-            if is_older {
-                owners.insert(network, (process, container));
-            }
-        }
-        for (network, (process, container)) in owners {
-            let devices = process.devices(&host.proc);
-            let Some(table) = process::read_devices(&devices, network, &mut self.buffer) else {
-                continue;
-            };
+            let (Some(table), Some(network)) = (table, container.network) else { continue };
+            told.insert(network);
+            container.tells_network = true;
             push_network(table, &mut container.labels, out);
         }
     }
 }
 
 impl Container {
-    fn new(tree: &Tree, found: &Found) -> Container {
+    fn new(tree: &Tree, found: &Found, turn: u32) -> Container {
         let folder = |hierarchy| {
             let root: &Path = tree.root(hierarchy)?;
             Some(root.join(found.path.trim_start_matches('/')))
@@ -400,6 +415,7 @@ impl Container {
             id: found.container.clone(),
             inode: found.inode,
             age: 0,
+            turn,
             files: files.collect(),
             figures: Figures::default(),
             folder: searched.unwrap_or_default(),
@@ -407,6 +423,7 @@ impl Container {
             procs: None,
             process: None,
             network: None,
+            tells_network: false,
             started: None,
             pairs: None,
         }
@@ -414,7 +431,7 @@ impl Container {
 
     fn looks_again(&self) -> bool {
         self.age <= Containers::YOUNG_TICKS
-            || self.age.is_multiple_of(Containers::TICKS_BETWEEN_LOOKS)
+            || self.age % Containers::TICKS_BETWEEN_LOOKS == self.turn
     }
 
     /// Whether its process is there, and on the network that it was on before. An engine starts it
@@ -429,24 +446,34 @@ impl Container {
         self.network = self.process.and_then(|process| process::network(&process.devices(proc)));
     }
 
+    /// None where its process is on that network no longer, or has ended.
+    fn network_table<'a>(
+        &self,
+        proc: &Path,
+        network: u64,
+        buffer: &'a mut Vec<u8>,
+    ) -> Option<&'a str> {
+        process::read_devices(&self.process?.devices(proc), network, buffer)
+    }
+
     /// None where there are groups inside: their processes are not in the group's own file.
     fn count_processes(&mut self, buffer: &mut Vec<u8>, may_keep: &mut usize) -> Option<usize> {
         if self.has_groups {
             return None;
         }
         if let Some(file) = self.procs.take()
-            && read_from_start(&file, buffer).is_ok()
+            && let Ok(length) = read_records(&file, buffer)
         {
             self.procs = Some(file);
-            return process::count(buffer);
+            return process::count(&buffer[..length]);
         }
         let file = open(&self.folder.join("cgroup.procs")).ok()?;
-        read_from_start(&file, buffer).ok()?;
+        let length = read_records(&file, buffer).ok()?;
         if *may_keep > 0 {
             *may_keep -= 1;
             self.procs = Some(file);
         }
-        process::count(buffer)
+        process::count(&buffer[..length])
     }
 
     /// Whether any file had figures.
@@ -704,6 +731,7 @@ mod tests {
     use farol_model::Timestamp;
 
     use super::*;
+    use crate::laid_out::write;
 
     const ID: &str = "ab34aa3652d0fc3526c546122e00b49d9e513604f79383c2ea5b4f00fad7a353";
 
@@ -745,11 +773,8 @@ mod tests {
             self.host.proc.with_file_name(path)
         }
 
-        #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
         fn write(&self, path: &str, text: &str) {
-            let path = self.path(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            write(&self.path(path), text);
         }
 
         #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]

@@ -7,13 +7,12 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io,
     os::{linux::fs::MetadataExt, unix::fs::DirEntryExt},
     path::{Path, PathBuf},
 };
 
 use super::super::cgroup_path;
-use crate::host::{open, read_from_start, read_small};
+use crate::host::{open, read_records, read_small};
 
 /// Ordered by age, the oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,10 +35,9 @@ impl Process {
     /// is found must say that it is in this container.
     pub(super) fn first_of(container: &str, folder: &Path, proc: &Path) -> Option<Process> {
         let mut oldest = None;
-        let mut buffer = Vec::new();
         let mut seen = 0;
         for folder in groups(folder) {
-            let Ok(text) = read_text(&folder.join("cgroup.procs"), &mut buffer) else { continue };
+            let Ok(text) = read_small(&folder.join("cgroup.procs")) else { continue };
             for pid in text.lines().take(MOST_PROCESSES - seen).filter_map(parse_pid) {
                 seen += 1;
                 let stat = read_small(&proc.join(pid.to_string()).join("stat"));
@@ -79,14 +77,13 @@ pub(super) fn read_devices<'a>(
     if file.metadata().ok()?.st_ino() != network {
         return None;
     }
-    read_from_start(&file, buffer).ok()?;
-    std::str::from_utf8(buffer).ok()
+    let length = read_records(&file, buffer).ok()?;
+    std::str::from_utf8(&buffer[..length]).ok()
 }
 
 /// Seconds since 1970. The kernel's own sum of clock and time since boot.
 pub(super) fn boot_time(proc: &Path) -> Option<u64> {
-    let mut buffer = Vec::new();
-    parse_boot_time(read_text(&proc.join("stat"), &mut buffer).ok()?)
+    parse_boot_time(&read_small(&proc.join("stat")).ok()?)
 }
 
 /// How many processes a group has. None where none shows: all are in another process namespace.
@@ -118,11 +115,6 @@ fn inner(folder: &Path) -> impl Iterator<Item = PathBuf> {
     let mut folders: Vec<_> = folders.map(|entry| (entry.ino(), entry.path())).collect();
     folders.sort_unstable();
     folders.into_iter().map(|(_, path)| path)
-}
-
-fn read_text<'a>(path: &Path, buffer: &'a mut Vec<u8>) -> io::Result<&'a str> {
-    read_from_start(&open(path)?, buffer)?;
-    std::str::from_utf8(buffer).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// 0 stands for a process of a namespace that cannot be seen from here.
@@ -160,6 +152,7 @@ pub(super) fn parse_everything(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     const ID: &str = "4c0f0b7d4f9a1e2d3c4b5a69788796a5b4c3d2e1f00112233445566778899aab";
 
@@ -239,11 +232,5 @@ mod tests {
         assert_eq!(read_devices(&devices, inode, &mut Vec::new()), Some("head\n"));
         assert_eq!(read_devices(&devices, inode + 1, &mut Vec::new()), None);
         assert_eq!(network(&machine.place.path().join("nothing")), None);
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
-    fn write(path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
     }
 }

@@ -64,10 +64,10 @@ impl Hierarchy {
     }
 }
 
-/// Whether the tree of control groups that `host` shows is the machine's, from its root: inside a
-/// container it is usually the container's own part. The error says that there is none.
-pub(crate) fn is_machines_tree(host: &Host) -> Result<bool, CollectError> {
-    Tree::find(host)?.is_machines()
+/// Whether the tree of control groups at `base` (`/sys/fs/cgroup`) is the machine's, from its root:
+/// inside a container it is usually the container's own part. The error says that there is none.
+pub(crate) fn is_machines_tree(base: &Path) -> Result<bool, CollectError> {
+    Tree::at(base)?.is_machines()
 }
 
 /// The mounted hierarchies.
@@ -78,14 +78,17 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn find(host: &Host) -> Result<Tree, CollectError> {
-        let base = host.sys.join("fs/cgroup");
+        Tree::at(&host.sys.join("fs/cgroup"))
+    }
+
+    fn at(base: &Path) -> Result<Tree, CollectError> {
         let mut tree = Tree::default();
         if base.join("cgroup.controllers").exists() {
-            tree.roots[Hierarchy::Unified as usize] = Some(base);
+            tree.roots[Hierarchy::Unified as usize] = Some(base.to_owned());
             return Ok(tree);
         }
-        let failed = |error: &io::Error| CollectError::reading(&base, error);
-        for entry in std::fs::read_dir(&base).map_err(|error| failed(&error))? {
+        let failed = |error: &io::Error| CollectError::reading(base, error);
+        for entry in std::fs::read_dir(base).map_err(|error| failed(&error))? {
             let entry = entry.map_err(|error| failed(&error))?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
@@ -111,7 +114,7 @@ impl Tree {
         self.roots[hierarchy as usize].as_deref()
     }
 
-    fn is_machines(&self) -> Result<bool, CollectError> {
+    pub(super) fn is_machines(&self) -> Result<bool, CollectError> {
         let (hierarchy, root) = self.searched().expect("`find` gives no tree without a hierarchy");
         let has = |file: &str| match root.join(file).try_exists() {
             Ok(exists) => Ok(exists),
@@ -225,6 +228,7 @@ fn has_no_folders(folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laid_out::write;
 
     const ID: &str = "4c0f0b7d4f9a1e2d3c4b5a69788796a5b4c3d2e1f00112233445566778899aab";
 
@@ -245,11 +249,8 @@ mod tests {
             machine
         }
 
-        #[expect(clippy::disallowed_methods, reason = "a test lays out its own machine")]
         fn touch(&self, file: &str) {
-            let path = self.base.join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
+            write(&self.base.join(file), "");
         }
 
         fn mounted(&self) -> Vec<Hierarchy> {
@@ -277,13 +278,13 @@ mod tests {
 
     #[test]
     fn a_container_s_part_of_the_tree_is_not_the_machine_s() {
-        let is_machines = |files: &[&str]| is_machines_tree(&Machine::new(files).host).unwrap();
+        let is_machines = |files: &[&str]| is_machines_tree(&Machine::new(files).base).unwrap();
         assert!(is_machines(&["cgroup.controllers"]));
         assert!(!is_machines(&["cgroup.controllers", "cgroup.type", "cgroup.events"]));
         assert!(is_machines(&["memory/release_agent", "unified/cgroup.controllers"]));
         assert!(!is_machines(&["memory/tasks", "cpu/tasks"]));
         let none = Machine::new(&[]);
-        assert!(matches!(is_machines_tree(&none.host), Err(CollectError::Absent(_))));
+        assert!(matches!(is_machines_tree(&none.base), Err(CollectError::Absent(_))));
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod processes;
 mod rapl;
 mod schedstat;
 mod selinux;
+mod sock_diag;
 mod socket_table;
 mod sockstat;
 mod softnet;
@@ -173,4 +174,5 @@ pub(crate) fn parse_everything(text: &str, options: &Options, out: &mut Scrape) 
 /// For the fuzzer: what is read from others that send bytes, not text.
 pub(crate) fn parse_bytes(bytes: &[u8]) {
     dbus::parse_everything(bytes);
+    sock_diag::parse_everything(bytes);
 }

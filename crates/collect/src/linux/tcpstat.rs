@@ -1,13 +1,18 @@
-//! `tcpstat`: TCP sockets by state, and the bytes in their queues. Sources: `/proc/net/tcp`
-//! (net/ipv4/tcp_ipv4.c) and `/proc/net/tcp6` (net/ipv6/tcp_ipv6.c), a line per socket.
+//! `tcpstat`: TCP sockets by state, and the bytes in their queues. Sources: sock_diag(7), or
+//! `/proc/net/tcp` (net/ipv4/tcp_ipv4.c) and `/proc/net/tcp6` (net/ipv6/tcp_ipv6.c), a line per
+//! socket.
 //!
-//! Off unless asked for: the kernel walks its whole table of connections for it. Files rather than
-//! netlink, so that it is the machine's table also from within a container. All states are given,
+//! Off unless asked for: the kernel walks its whole table of connections for it. By netlink that
+//! costs a fifteenth of what the files do, but it tells of this process's own network: from another
+//! one than the machine's, and where netlink is forbidden, the files are read. All states are given,
 //! also those without a socket: a count of 0 is known, and a series that comes and goes is not.
 
 use farol_model::{Lane, Metric};
 
-use super::socket_table::{SocketLine, parse_line};
+use super::{
+    sock_diag::{SockDiag, Socket},
+    socket_table::{SocketLine, parse_line},
+};
 use crate::{
     CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape, Tree,
     host::StreamedFile,
@@ -47,26 +52,52 @@ pub(crate) const ENTRY: Entry = Entry {
 
 fn build(_options: &Options) -> Result<Box<dyn Collector>, OptionsError> {
     let files = ["tcp", "tcp6"].map(|file| StreamedFile::new(Tree::Net, file));
-    Ok(Box::new(Tcpstat { files }))
+    Ok(Box::new(Tcpstat { files, diag: None }))
 }
 
 struct Tcpstat {
     files: [StreamedFile; 2],
+    diag: Option<SockDiag>,
 }
 
 impl Collector for Tcpstat {
     fn collect(&mut self, host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
+        let counts = match self.by_netlink(host) {
+            Some(counts) => counts,
+            None => self.by_files(host)?,
+        };
+        counts.push(out);
+        Ok(())
+    }
+}
+
+impl Tcpstat {
+    fn by_netlink(&mut self, host: &Host) -> Option<Counts> {
+        // Elsewhere `net` is another process's, or a recorded machine's.
+        if !host.is_this_kernel() || host.net != host.proc.join("net") {
+            return None;
+        }
+        let mut diag = self.diag.take().or_else(|| SockDiag::open().ok())?;
+        let mut counts = Counts::default();
+        diag.each_tcp(|Socket { state, rx_queue, tx_queue }| {
+            counts.add(state, rx_queue.into(), tx_queue.into());
+        })
+        .ok()?;
+        self.diag = Some(diag);
+        Some(counts)
+    }
+
+    fn by_files(&mut self, host: &Host) -> Result<Counts, CollectError> {
         let mut counts = Counts::default();
         let [four, six] = &mut self.files;
-        four.each_line(host, |line| counts.add(line))?;
-        match six.each_line(host, |line| counts.add(line)) {
+        four.each_line(host, |line| counts.add_line(line))?;
+        match six.each_line(host, |line| counts.add_line(line)) {
             // A machine without IPv6 is whole without it.
             Ok(()) | Err(CollectError::Absent(_)) => {}
             // Without the half that fails, the sums would be wrong.
             Err(error) => return Err(error),
         }
-        counts.push(out);
-        Ok(())
+        Ok(counts)
     }
 }
 
@@ -79,12 +110,15 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, line: &[u8]) {
-        let (state, tx_queue, rx_queue) = match parse_line(line) {
-            SocketLine::Titles => return,
-            SocketLine::Malformed => (0, 0, 0),
-            SocketLine::Socket { state, tx_queue, rx_queue } => (state, tx_queue, rx_queue),
-        };
+    fn add_line(&mut self, line: &[u8]) {
+        match parse_line(line) {
+            SocketLine::Titles => {}
+            SocketLine::Malformed => self.malformed += 1,
+            SocketLine::Socket { state, tx_queue, rx_queue } => self.add(state, rx_queue, tx_queue),
+        }
+    }
+
+    fn add(&mut self, state: u8, rx_queue: u64, tx_queue: u64) {
         let state = match usize::from(state) {
             NEW_SYN_RECV => SYN_RECV,
             state => state,
@@ -128,7 +162,7 @@ mod tests {
             "   3: 0100007F:86C0 0100007F:4AB3 0C 00000000:00000000 03:00000C92 00000000",
             "   4: 0100007F:86C1 0100007F:4AB3 0D 00000000:00000000 03:00000C92 00000000",
         ] {
-            counts.add(line.as_bytes());
+            counts.add_line(line.as_bytes());
         }
         let mut out = Scrape::new();
         counts.push(&mut out);

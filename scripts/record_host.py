@@ -161,6 +161,13 @@ def trace(command, seconds):
     return log
 
 
+def drop_empty_folders(out):
+    """Git keeps none, so the recording must not rely on them."""
+    for folder, _, _ in os.walk(out, topdown=False):
+        if not os.listdir(folder):
+            os.rmdir(folder)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out")
@@ -185,6 +192,7 @@ def main():
     for path in LOOKED_AT + ROOT_FILES:
         if os.path.isfile(path):
             recorder.leaf(path)
+    drop_empty_folders(given.out)
     print(f"{len(recorder.done)} files and folders in {given.out}", file=sys.stderr)
 
 

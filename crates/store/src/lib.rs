@@ -1,0 +1,25 @@
+//! Time series on disk, derived from the journal: apply, select, cut, merge, retain.
+//!
+//! The journal is the durable truth; everything here can be deleted and derived again for the
+//! journal's span. What was applied stands in *heads* in memory, one for each window of 15 minutes;
+//! a window that is over is cut into an immutable *block*, and blocks are merged to 2 h and 24 h.
+//! All times come from the records: this crate reads no clock. `docs/formats/store.md` has the
+//! files byte for byte.
+
+mod config;
+mod error;
+mod import;
+mod matcher;
+mod reader;
+mod store;
+mod upkeep;
+mod verify;
+
+pub use config::Config;
+pub use error::StoreError;
+pub use import::{Imported, Importer};
+pub use matcher::{MatchError, Matcher, Op};
+pub use reader::{Point, Range, Reader, STALE, Selection, SeriesKey, is_stale};
+pub use store::{Opened, Stats, Store};
+pub use upkeep::{Report, Upkeep};
+pub use verify::{BlockReport, verify};

@@ -17,6 +17,7 @@ pub mod out;
 mod reload;
 mod run;
 mod running;
+mod simulate;
 mod status;
 
 pub use out::{Out, complain};
@@ -95,6 +96,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Read, follow and verify the journal",
         configure: journal::configure,
         run: journal::run,
+    },
+    Subcommand {
+        name: "simulate",
+        about: "Write the history of recorded machines by a clock of its own; for tests and measurements",
+        configure: simulate::configure,
+        run: simulate::run,
     },
     Subcommand {
         name: "completions",

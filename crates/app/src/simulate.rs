@@ -22,6 +22,7 @@ use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, Syncer};
 use farol_model::{Current, Lane, Text, Timestamp};
 use tokio::sync::watch;
+use wander::Wander;
 
 use crate::{
     clock,
@@ -33,6 +34,8 @@ use crate::{
     upkeep,
 };
 
+mod wander;
+
 /// What is to happen.
 #[derive(Debug)]
 pub struct Script {
@@ -43,6 +46,8 @@ pub struct Script {
     pub span: Duration,
     /// Simulated seconds in a real one; without it, as many as can be done.
     pub speed: Option<f64>,
+    /// By what seed the values move from tick to tick, if they do.
+    pub wander: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +77,7 @@ struct Simulation<'a> {
     /// Whose turn it is, and by what plans.
     turn: usize,
     plans: [Plan; 2],
+    wander: Option<Wander>,
     /// When each kind of work is next to be done.
     due: [(Timestamp, Work); 3],
     snapshots: u64,
@@ -114,6 +120,7 @@ impl Simulation<'_> {
             current,
             turn: 0,
             plans,
+            wander: script.wander.map(Wander::new),
             due: due.map(|work| (script.start, work)),
             snapshots: 0,
         })
@@ -171,7 +178,10 @@ impl Simulation<'_> {
     fn tick(&mut self, lane: Lane, at: Timestamp) -> anyhow::Result<()> {
         let plan = &mut self.plans[lane.index()];
         let interval = plan.interval;
-        let (snapshot, _) = plan.collect(at);
+        let (mut snapshot, _) = plan.collect(at);
+        if let Some(wander) = &mut self.wander {
+            wander.move_on(&mut snapshot.samples);
+        }
         self.boards.own.update(|figures| {
             let lane = &mut figures.lanes[lane.index()];
             lane.ticks += 1;

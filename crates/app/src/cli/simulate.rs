@@ -62,6 +62,13 @@ pub(super) fn configure(command: Command) -> Command {
                 .value_parser(value_parser!(f64))
                 .help("Simulated seconds in a real one [default: as many as can be done]"),
         )
+        .arg(
+            Arg::new("wander")
+                .long("wander")
+                .value_name("SEED")
+                .value_parser(value_parser!(u64))
+                .help("Let values move from tick to tick, in a way that the seed decides; they stand still without"),
+        )
 }
 
 pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
@@ -94,7 +101,8 @@ fn script(matches: &ArgMatches) -> anyhow::Result<Script> {
     if let Some((first, others)) = machines.split_first_mut() {
         others.iter_mut().for_each(|other| other.host_name = first.host_name.clone());
     }
-    Ok(Script { machines, start, span, speed })
+    let wander = matches.get_one::<u64>("wander").copied();
+    Ok(Script { machines, start, span, speed, wander })
 }
 
 /// The configuration of a Farol that watches this machine.

@@ -48,7 +48,8 @@ fn a_simulated_day_is_read_back_with_its_times() {
 fn the_same_arguments_write_the_same_bytes() {
     let write = || {
         let folder = tempfile::tempdir().unwrap();
-        simulate(folder.path(), &["vm", "storage"], "20m", &["--no-collector.filesystem"]);
+        let arguments = ["--no-collector.filesystem", "--wander", "7"];
+        simulate(folder.path(), &["vm", "storage"], "20m", &arguments);
         files(&folder.path().join("logs"))
     };
     let (first, second) = (write(), write());

@@ -62,8 +62,15 @@ pub struct Selection {
 struct Source {
     start: i64,
     columns: Columns,
-    /// The clocks of a block, once they were needed; none that could not be read.
-    clocks: Vec<Option<Option<Arc<Clock>>>>,
+    /// Its clocks, once they were needed.
+    clocks: Vec<Known>,
+}
+
+#[derive(Clone, Debug)]
+enum Known {
+    NotYet,
+    Clock(Arc<Clock>),
+    Damaged,
 }
 
 #[derive(Debug)]
@@ -200,26 +207,29 @@ impl Selection {
 
     /// The clock of a source, read once.
     fn clock(&mut self, place: usize, clock: u32) -> Option<Arc<Clock>> {
-        let source = &mut self.sources[place];
-        let slot = &mut source.clocks[clock as usize];
-        if let Some(known) = slot {
-            return known.clone();
-        }
-        let read = match &source.columns {
-            Columns::Block(block) => block.clock(clock),
-            Columns::Sealed(sealed) => Ok(sealed.window.clocks[clock as usize].clone()),
-            Columns::Copied(window) => Ok(window.clocks[clock as usize].clone()),
+        let source = &self.sources[place];
+        let read = match (&source.clocks[clock as usize], &source.columns) {
+            (Known::Clock(known), _) => return Some(Arc::clone(known)),
+            (Known::Damaged, _) => return None,
+            (Known::NotYet, Columns::Block(block)) => block.clock(clock),
+            (Known::NotYet, Columns::Sealed(sealed)) => {
+                Ok(sealed.window.clocks[clock as usize].clone())
+            }
+            (Known::NotYet, Columns::Copied(window)) => Ok(window.clocks[clock as usize].clone()),
         };
         let known = match read {
-            Ok(clock) => Some(Arc::new(clock)),
+            Ok(clock) => Known::Clock(Arc::new(clock)),
             Err(error) => {
                 self.shared.count_damage();
                 self.damage.push(error);
-                None
+                Known::Damaged
             }
         };
-        *slot = Some(known.clone());
-        known
+        self.sources[place].clocks[clock as usize] = known.clone();
+        match known {
+            Known::Clock(clock) => Some(clock),
+            Known::NotYet | Known::Damaged => None,
+        }
     }
 
     fn runs(&self, place: usize, entry: usize) -> &Runs {
@@ -258,7 +268,7 @@ impl Source {
             Columns::Sealed(sealed) => sealed.window.clocks.len(),
             Columns::Copied(window) => window.clocks.len(),
         };
-        Source { start, columns, clocks: vec![None; clocks] }
+        Source { start, columns, clocks: vec![Known::NotYet; clocks] }
     }
 
     fn window(&self) -> Option<&Window> {
@@ -338,11 +348,10 @@ fn in_order(points: &mut Vec<Point>, begin: usize) {
 }
 
 fn from_column(column: &Column, clock: &Clock, rows: std::ops::Range<u32>, into: &mut Vec<Point>) {
-    let mut place = values_before(column.runs(), rows.start) as usize;
-    for row in rows_of(column.runs(), rows) {
+    let first = values_before(column.runs(), rows.start) as usize;
+    for (place, row) in (first..).zip(rows_of(column.runs(), rows)) {
         let at = Timestamp::from_millis(clock.times[row as usize]);
         into.push(Point { at, value: column.values.get(place) });
-        place += 1;
     }
 }
 

@@ -1,8 +1,9 @@
 //! `farol simulate`: the history that machines would have, written in a fraction of its time. The
-//! real collectors read recorded machines, the real core journals what they say, and the real upkeep
-//! tidies; only the time is made here. One thread decides everything (the collectors have their
-//! workers, and are waited for), so what is written depends on the arguments and the recordings
-//! alone, apart from the sizes of file systems: for those the system is asked that we run on.
+//! real collectors read recorded machines, the real core journals what they say, the real store takes
+//! it from there, and the real upkeep tidies; only the time is made here. One thread decides
+//! everything (the collectors have their workers, and are waited for), so what is written depends on
+//! the arguments and the recordings alone, apart from the sizes of file systems: for those the
+//! system is asked that we run on.
 //!
 //! Left to `run`: all that waits for a network, and the syncing on an interval. A crash costs nothing
 //! that the same arguments would not bring back.
@@ -19,8 +20,9 @@ use std::{
 use anyhow::Context;
 use farol_collect::Laps;
 use farol_disk::{Disk, RealDisk};
-use farol_journal::{Journal, Syncer};
-use farol_model::{Current, Lane, Text, Timestamp};
+use farol_journal::{Item, Journal, Reader, StartAt, Syncer};
+use farol_model::{Current, Lane, Stream, Text, Timestamp};
+use farol_store::{Opened, Store};
 use tokio::sync::watch;
 use wander::Wander;
 
@@ -56,7 +58,10 @@ pub struct Written {
     /// Of the journal, events included.
     pub lines: u64,
     /// The journal's, once its closed segments are compressed.
-    pub bytes: u64,
+    pub journal_bytes: u64,
+    /// In blocks and in memory; what is in memory is read from the journal by whoever opens the store.
+    pub samples: u64,
+    pub store_bytes: u64,
 }
 
 /// Plays the script to its end; stops at the first thing that cannot be written.
@@ -73,6 +78,7 @@ struct Simulation<'a> {
     settings: farol_journal::Settings,
     syncer: Syncer,
     core: Core,
+    history: History,
     current: watch::Receiver<Arc<Current>>,
     /// Whose turn it is, and by what plans.
     turn: usize,
@@ -107,6 +113,7 @@ impl Simulation<'_> {
         let (publish, current) = watch::channel(Arc::default());
         let host = config.host_name.clone();
         let core = Core::new(host, journal, publish, Arc::clone(&boards.own));
+        let history = History::open(&disk, config)?;
         let due = [Work::Tick(Lane::Fast), Work::Tick(Lane::Slow), Work::Upkeep];
         Ok(Simulation {
             script,
@@ -117,6 +124,7 @@ impl Simulation<'_> {
             settings,
             syncer,
             core,
+            history,
             current,
             turn: 0,
             plans,
@@ -145,10 +153,13 @@ impl Simulation<'_> {
         self.core.apply(Event::Stop, end);
         self.tidy()?;
         let streams = self.core.journal_stats()?.streams;
+        let stored = self.history.store.stats();
         Ok(Written {
             snapshots: self.snapshots,
             lines: streams.iter().map(|stream| stream.lines).sum(),
-            bytes: streams.iter().map(|stream| stream.bytes).sum(),
+            journal_bytes: streams.iter().map(|stream| stream.bytes).sum(),
+            samples: stored.block_samples + stored.head_samples,
+            store_bytes: stored.bytes,
         })
     }
 
@@ -198,7 +209,9 @@ impl Simulation<'_> {
         }
     }
 
+    /// The store first: it needs what the journal may remove.
     fn tidy(&mut self) -> anyhow::Result<()> {
+        self.history.tidy()?;
         let logs = &self.script.machines[0].logs;
         let open = self.syncer.open_segments();
         let report = farol_journal::upkeep(&*self.disk, logs, &self.settings, open);
@@ -206,6 +219,50 @@ impl Simulation<'_> {
             Some(error) => {
                 Err(error).context("a closed segment could not be compressed or removed")
             }
+            None => Ok(()),
+        }
+    }
+}
+
+/// So many windows of the store wait in memory while a journal from before is read.
+const MOST_WAITING: usize = 4;
+
+/// The store, in step with the journal as a server of it has it: by reading. Once a round is often
+/// enough, as nobody asks meanwhile.
+struct History {
+    journal: Reader,
+    store: Store,
+    upkeep: farol_store::Upkeep,
+}
+
+impl History {
+    fn open(disk: &Arc<dyn Disk>, config: &Config) -> anyhow::Result<History> {
+        let settings = farol_store::Config::new(config.data.join("store"));
+        let Opened { store, replay_from, set_aside } = Store::open(Arc::clone(disk), settings)?;
+        if let Some((_, error)) = set_aside.into_iter().next() {
+            return Err(error).context("the store in the folder is damaged");
+        }
+        let start = replay_from.map_or(StartAt::Oldest, StartAt::Position);
+        let journal = Reader::open(Arc::clone(disk), &config.logs, Stream::Metrics, start)?;
+        let upkeep = store.upkeep();
+        Ok(History { journal, store, upkeep })
+    }
+
+    fn tidy(&mut self) -> anyhow::Result<()> {
+        while let Some(item) = self.journal.next()? {
+            // Damage and gaps are from before: nothing of what is written here is damaged or missing.
+            let Item::Line(line) = item else { continue };
+            self.store.apply(line.position, &line.record, line.complete);
+            if self.upkeep.waiting() >= MOST_WAITING {
+                self.round()?;
+            }
+        }
+        self.round()
+    }
+
+    fn round(&mut self) -> anyhow::Result<()> {
+        match self.upkeep.round().errors.into_iter().next() {
+            Some(error) => Err(error).context("the store could not be written"),
             None => Ok(()),
         }
     }

@@ -18,8 +18,8 @@ use crate::{
 };
 
 const LONG_ABOUT: &str = "\
-Collects from recorded machines at each interval of a time that passes as fast as the work is done, and writes the \
-journal as `farol run` would.
+Collects from recorded machines at each interval of a time that passes as fast as the work is done, and writes \
+journal and store as `farol run` would.
 
 The same arguments write the same lines into an empty folder. Two things differ from what `run` writes: collectors take no \
 time (their durations are 0, those of Farol's own work are left out), and nothing is probed. One thing depends \
@@ -77,8 +77,13 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     let written = simulate::simulate(&script)?;
     let rate = script.span.as_secs_f64() / lap.elapsed().as_secs_f64().max(1e-9);
     out.line(format!(
-        "{} snapshots, {} lines, {} bytes of journal; {rate:.0} simulated seconds a second",
-        written.snapshots, written.lines, written.bytes
+        "{} snapshots, {} lines, {} bytes of journal; {} samples, {} bytes of store; {rate:.0} simulated \
+         seconds a second",
+        written.snapshots,
+        written.lines,
+        written.journal_bytes,
+        written.samples,
+        written.store_bytes
     ));
     Ok(ExitCode::SUCCESS)
 }

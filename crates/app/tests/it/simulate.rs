@@ -1,4 +1,4 @@
-//! `farol simulate`: recorded machines, the real journal, and a time of its own.
+//! `farol simulate`: recorded machines, the real journal and store, and a time of their own.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -11,6 +11,7 @@ use std::{
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Item, Reader, StartAt};
 use farol_model::{Lane, Record, Snapshot, Stream};
+use farol_store::{Config, Matcher, Opened, Range, Store};
 
 use crate::world::{farol, repository};
 
@@ -36,6 +37,7 @@ fn a_simulated_day_is_read_back_with_its_times() {
         assert!(of_lane.iter().all(|snapshot| snapshot.interval == interval));
         assert!(of_lane.iter().all(|snapshot| snapshot.samples.len() > 100));
     }
+    assert!(stored(folder.path(), "up").into_iter().eq((0..8640).map(|tick| NOON + tick * 10_000)));
     // Upkeep has run beside it: the day that was over is compressed, the one under way is not.
     let names = files(&folder.path().join("logs")).into_keys();
     let metrics: Vec<String> = names.filter(|name| name.starts_with("metrics-")).collect();
@@ -50,12 +52,13 @@ fn the_same_arguments_write_the_same_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let arguments = ["--no-collector.filesystem", "--wander", "7"];
         simulate(folder.path(), &["vm", "storage"], "20m", &arguments);
-        files(&folder.path().join("logs"))
+        ["logs", "store"].map(|below| files(&folder.path().join(below)))
     };
-    let (first, second) = (write(), write());
-    assert!(first.keys().eq(second.keys()));
-    for (name, bytes) in &first {
-        assert!(second[name] == *bytes, "{name} differs");
+    for (first, second) in write().into_iter().zip(write()) {
+        assert!(first.keys().eq(second.keys()));
+        for (name, bytes) in &first {
+            assert!(second[name] == *bytes, "{name} differs");
+        }
     }
 }
 
@@ -154,9 +157,33 @@ fn snapshots(logs: &Path) -> Vec<Arc<Snapshot>> {
     snapshots
 }
 
+/// The times of a series in the store, once what is not in its blocks yet was read from the journal.
+fn stored(data: &Path, name: &str) -> Vec<i64> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let config = Config::new(data.join("store"));
+    let opened = Store::open_read_only(Arc::clone(&disk), config).unwrap();
+    let Opened { mut store, replay_from, set_aside } = opened;
+    assert!(set_aside.is_empty());
+    assert!(store.stats().blocks > 0);
+    let start = StartAt::Position(replay_from.unwrap());
+    let mut reader = Reader::open(disk, &data.join("logs"), Stream::Metrics, start).unwrap();
+    while let Some(Item::Line(line)) = reader.next().unwrap() {
+        store.apply(line.position, &line.record, line.complete);
+    }
+    let mut selection =
+        store.reader().select(&[Matcher::equal("__name__", name)], Range::ALL, None);
+    assert_eq!(selection.series().len(), 1);
+    let mut points = Vec::new();
+    selection.samples(0, &mut points);
+    assert!(selection.damage().is_empty());
+    points.iter().map(|point| point.at.as_millis()).collect()
+}
+
+/// By name, but for folders.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
     entries
+        .filter(|entry| entry.file_type().unwrap().is_file())
         .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
         .collect()
 }

@@ -28,7 +28,7 @@ pub(crate) use name::{DAMAGED, Name, TEMPORARY, is_block};
 pub(crate) use write::{Writer, with_suffix};
 
 use crate::{
-    StoreError,
+    StoreError, Tier,
     clock::{Clock, Runs},
     column,
 };
@@ -50,10 +50,19 @@ pub(crate) enum Kind {
     Slot,
     Day,
     Import,
+    FifteenSeconds,
+    FiveMinutes,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 4] = [Kind::Window, Kind::Slot, Kind::Day, Kind::Import];
+    pub(crate) const ALL: [Kind; 6] = [
+        Kind::Window,
+        Kind::Slot,
+        Kind::Day,
+        Kind::Import,
+        Kind::FifteenSeconds,
+        Kind::FiveMinutes,
+    ];
 
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -61,11 +70,19 @@ impl Kind {
             Kind::Slot => "2h",
             Kind::Day => "24h",
             Kind::Import => "import",
+            Kind::FifteenSeconds => "15s",
+            Kind::FiveMinutes => "5m",
         }
     }
 
+    /// Of samples that were applied from the journal.
     pub(crate) const fn is_derived(self) -> bool {
-        !matches!(self, Kind::Import)
+        matches!(self, Kind::Window | Kind::Slot | Kind::Day)
+    }
+
+    /// Of figures about samples, not of samples.
+    pub(crate) fn tier(self) -> Option<Tier> {
+        Tier::ALL.into_iter().find(|tier| tier.kind() == self)
     }
 }
 
@@ -208,6 +225,20 @@ impl Block {
             StoreError::damaged(&self.path, format!("the chunk {place} is damaged: {what}"))
         })
     }
+}
+
+/// Runs of windows, in order, those that follow one another joined.
+pub(crate) fn joined(windows: impl Iterator<Item = (i64, u32)>) -> Vec<(i64, u32)> {
+    let mut windows: Vec<(i64, u32)> = windows.collect();
+    windows.sort_unstable();
+    windows.dedup_by(|later, first| {
+        let is_next = first.0.saturating_add(i64::from(first.1)) == later.0;
+        if is_next {
+            first.1 += later.1;
+        }
+        is_next
+    });
+    windows
 }
 
 /// A block's file with its index, checked.

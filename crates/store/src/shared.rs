@@ -63,6 +63,13 @@ pub(crate) struct View {
     pub missed_from: Option<Position>,
 }
 
+/// How many of some windows are held already.
+pub(crate) enum Covers {
+    None,
+    Some,
+    All,
+}
+
 /// A window that is over, not written yet.
 #[derive(Debug)]
 pub(crate) struct Sealed {
@@ -205,6 +212,21 @@ impl View {
     pub(crate) fn replay_from(&self) -> Option<Position> {
         let heads = self.heads.iter().map(|head| head.first);
         heads.chain(self.missed_from).min()
+    }
+
+    /// How many of these windows are over and held already.
+    pub(crate) fn covers(&self, windows: &[(i64, u32)]) -> Covers {
+        let (mut held, mut all) = (0, 0);
+        for (first, count) in windows {
+            let end = first.saturating_add(i64::from(*count));
+            held += self.closed.range(*first..end).count();
+            all += *count as usize;
+        }
+        match held {
+            0 => Covers::None,
+            _ if held == all => Covers::All,
+            _ => Covers::Some,
+        }
     }
 
     /// The windows in memory.

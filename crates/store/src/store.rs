@@ -16,7 +16,7 @@ use crate::{
     Config, Reader, SeriesKey, StoreError, Tier, Upkeep,
     block::{self, Kind, Name, TEMPORARY},
     head::{Head, WINDOW_MILLIS},
-    shared::{Sealed, Shared, View},
+    shared::{Covers, Sealed, Shared, View},
 };
 
 /// The writer's handle: one for each store.
@@ -215,7 +215,12 @@ fn open_blocks(
     let mut found = Vec::new();
     for path in block_files(shared)? {
         let Some(name) = name_of(&path) else { continue };
-        match block::open(&*shared.disk, &path) {
+        let opened = block::open(&*shared.disk, &path);
+        let named = opened.and_then(|opened| match opened.index.kind == name.kind {
+            true => Ok(opened),
+            false => Err(StoreError::damaged(&path, "its name says that it is something else")),
+        });
+        match named {
             Ok(opened) => found.push((name, path, opened)),
             // Merged or removed since the listing, by the process that writes it.
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
@@ -243,17 +248,20 @@ fn open_blocks(
     found.sort_by_key(|(name, ..)| {
         (name.kind == Kind::Import, std::cmp::Reverse((name.kind, name.number)))
     });
-    let mut view = shared.view_mut();
     for (name, path, opened) in found {
-        let windows = &opened.index.windows;
-        let is_closed = |(first, count): &(i64, u32)| {
-            view.closed.range(*first..first.saturating_add(i64::from(*count))).next().is_some()
-        };
-        if name.kind.is_derived() && windows.iter().any(is_closed) {
-            remove_superseded(shared, &path)?;
-            continue;
+        let mut view = shared.view_mut();
+        match view.covers(&opened.index.windows) {
+            _ if !name.kind.is_derived() => shared.add_block(&mut view, opened, name, path),
+            Covers::None => shared.add_block(&mut view, opened, name, path),
+            Covers::All => remove_superseded(shared, &path)?,
+            // None of ours: somebody has put it there.
+            Covers::Some => {
+                let error = StoreError::damaged(&path, "it shares windows with another block");
+                shared.count_damage();
+                let path = if shared.read_only { path } else { shared.set_aside(&path)? };
+                set_aside.push((path, error));
+            }
         }
-        shared.add_block(&mut view, opened, name, path);
     }
     Ok(())
 }

@@ -33,7 +33,6 @@ use crate::{
     parts::{self, Boards},
     run,
     sampler::Plan,
-    upkeep,
 };
 
 mod wander;
@@ -169,7 +168,7 @@ impl Simulation<'_> {
         let (at, work) = self.due[next];
         let interval = match work {
             Work::Tick(lane) => self.plans[lane.index()].interval,
-            Work::Upkeep => upkeep::INTERVAL,
+            Work::Upkeep => UPKEEP_INTERVAL,
         };
         self.due[next].0 = clock::next_on_grid(at, interval);
         (at < end).then_some((at, work))
@@ -224,6 +223,8 @@ impl Simulation<'_> {
     }
 }
 
+/// How often journal and store are tidied.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// So many windows of the store wait in memory while a journal from before is read.
 const MOST_WAITING: usize = 4;
 

@@ -76,7 +76,7 @@ pub fn start_sync(
 }
 
 /// How often closed segments are looked at.
-pub const INTERVAL: Duration = Duration::from_secs(60);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 pub fn start_upkeep(
     disk: Arc<dyn Disk>,
@@ -85,7 +85,7 @@ pub fn start_upkeep(
     syncer: SyncerSlot,
     board: Arc<own::Board>,
 ) -> std::io::Result<Repeating> {
-    Repeating::start("upkeep", INTERVAL, move || {
+    Repeating::start("upkeep", UPKEEP_INTERVAL, move || {
         // Before the journal is open, its folder may still be another writer's.
         let Some(syncer) = syncer.get() else { return };
         let report = farol_journal::upkeep(&*disk, &logs, &settings, syncer.open_segments());

@@ -9,14 +9,18 @@ mod collectors;
 mod completions;
 mod config;
 mod doctor;
+mod export;
 mod foreign;
 mod health;
+mod import;
 mod journal;
 mod man;
+mod moment;
 pub mod out;
 mod reload;
 mod run;
 mod running;
+mod selector;
 mod status;
 
 pub use out::{Out, complain};
@@ -95,6 +99,18 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Read, follow and verify the journal",
         configure: journal::configure,
         run: journal::run,
+    },
+    Subcommand {
+        name: "import",
+        about: "Take in samples from elsewhere: text with time stamps",
+        configure: import::configure,
+        run: import::run,
+    },
+    Subcommand {
+        name: "export",
+        about: "Write the samples of chosen series, up to now",
+        configure: export::configure,
+        run: export::run,
     },
     Subcommand {
         name: "completions",

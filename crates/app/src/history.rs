@@ -22,6 +22,9 @@ pub fn store_config(config: &Config) -> anyhow::Result<farol_store::Config> {
     Ok(settings)
 }
 
+/// Windows that wait while a long tail is replayed; then they are made small, in memory.
+const MOST_WAITING: usize = 4;
+
 #[derive(Debug)]
 pub struct History {
     store: Store,
@@ -40,9 +43,15 @@ impl History {
         let start = replay_from.map_or(StartAt::Oldest, StartAt::Position);
         let mut journal =
             farol_journal::Reader::open(Arc::clone(disk), &config.logs, Stream::Metrics, start)?;
+        let mut upkeep = store.upkeep();
         while let Some(item) = journal.next()? {
             match item {
-                Item::Line(line) => store.apply(line.position, &line.record, line.complete),
+                Item::Line(line) => {
+                    store.apply(line.position, &line.record, line.complete);
+                    if upkeep.waiting() >= MOST_WAITING {
+                        damage.extend(upkeep.round().errors.iter().map(ToString::to_string));
+                    }
+                }
                 Item::Damage(found) => damage.push(found.to_string()),
                 Item::Gap(gap) => damage.push(gap.to_string()),
             }

@@ -74,11 +74,11 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
 }
 
 fn range(matches: &ArgMatches, now: Timestamp) -> anyhow::Result<Range> {
-    let time = |name: &str, otherwise: i64| match matches.get_one::<String>(name) {
+    let time = |name: &str, otherwise: Timestamp| match matches.get_one::<String>(name) {
         Some(text) => moment::parse(&format!("--{name}"), text, now),
-        None => Ok(Timestamp::from_millis(otherwise)),
+        None => Ok(otherwise),
     };
-    let range = Range { start: time("from", i64::MIN)?, end: time("to", i64::MAX)? };
+    let range = Range { start: time("from", Range::ALL.start)?, end: time("to", Range::ALL.end)? };
     anyhow::ensure!(range.start <= range.end, "--from is after --to");
     Ok(range)
 }

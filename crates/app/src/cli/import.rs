@@ -43,7 +43,7 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     let settings = history::store_config(&config)?;
     let kept = settings.retention;
     let source = open(path)?;
-    let importer = Importer::new(Arc::new(RealDisk), settings.dir, settings.access)?;
+    let importer = Importer::new(Arc::new(RealDisk), &settings)?;
     let import = Import::new(importer, format, Window::at(clock::now(), kept));
     let name = if is_stdin(path) { "standard input".into() } else { path.display().to_string() };
     let done = import.all_of(source).with_context(|| format!("{name}: nothing was imported"))?;

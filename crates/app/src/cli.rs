@@ -9,14 +9,18 @@ mod collectors;
 mod completions;
 mod config;
 mod doctor;
+mod export;
 mod foreign;
 mod health;
+mod import;
 mod journal;
 mod man;
+mod moment;
 pub mod out;
 mod reload;
 mod run;
 mod running;
+mod selector;
 mod simulate;
 mod status;
 
@@ -98,10 +102,16 @@ const SUBCOMMANDS: &[Subcommand] = &[
         run: journal::run,
     },
     Subcommand {
-        name: "simulate",
-        about: "Write the history of recorded machines by a clock of its own; for tests and measurements",
-        configure: simulate::configure,
-        run: simulate::run,
+        name: "import",
+        about: "Take in samples from elsewhere: text with time stamps",
+        configure: import::configure,
+        run: import::run,
+    },
+    Subcommand {
+        name: "export",
+        about: "Write the samples of chosen series, up to now",
+        configure: export::configure,
+        run: export::run,
     },
     Subcommand {
         name: "completions",
@@ -114,6 +124,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Write the manual page",
         configure: man::configure,
         run: man::run,
+    },
+    Subcommand {
+        name: "simulate",
+        about: "Write the history of recorded machines by a clock of its own; for tests and measurements",
+        configure: simulate::configure,
+        run: simulate::run,
     },
 ];
 

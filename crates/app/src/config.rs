@@ -129,6 +129,11 @@ pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     units::duration(text).map_err(|wrong| wrong.why)
 }
 
+/// The same the other way.
+pub fn show_duration(duration: std::time::Duration) -> String {
+    units::show_duration(duration)
+}
+
 /// The number of a group by its name in `/etc/group`.
 pub fn group_by_name(name: &str) -> Option<u32> {
     const MOST_BYTES: u64 = 1024 * 1024;

@@ -12,6 +12,7 @@ mod disk_full;
 mod docker;
 mod door;
 mod export;
+mod history;
 mod kill;
 mod network;
 mod program;

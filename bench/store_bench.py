@@ -12,6 +12,7 @@ printed, to go into the tables.
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -28,7 +29,7 @@ import proctree  # noqa: E402
 from farol_bench import FAROL, free_port, span, start_farol, steady, stop  # noqa: E402
 
 PROMETHEUS, PROMTOOL, VICTORIA = "/usr/bin/prometheus", "/usr/bin/promtool", "/usr/bin/victoria-metrics"
-RECORDED = os.path.join(HERE, "..", "fixtures", "hosts", "vm")
+RECORDED = os.path.join(HERE, "..", "fixtures", "hosts", "debian")
 SERIES, HOURS, INTERVAL = 500, 6, 5
 # How many series each selects, checked with every answer.
 SELECTORS = {1: "node_memory_MemAvailable_bytes", 50: '{__name__=~"node_memory_.*"}', 500: '{job="node"}'}
@@ -279,14 +280,16 @@ def settled_bytes(folders_of_data):
 def measure_farol(root, data, runs, quick):
     loads = []
     for folder in folders(root, runs):
-        ended = Ended([FAROL, "import", "--data", folder + "/data", data.openmetrics])
+        ended = Ended([FAROL, "import", "--format", "openmetrics", "--data", folder + "/data", data.openmetrics])
         loads.append({"seconds": ended.seconds, "cpu": ended.cpu, "peak": ended.peak, "bytes": tree_bytes(folder + "/data/store")})
     with Farol(folder, "--no-collectors") as farol:
         at_rest = idle(farol.process.pid, quick)
-    times = ["--start", iso(data.start), "--end", iso(data.end)]
-    exported = by_command(lambda selector: [FAROL, "export", "--data", folder + "/data", "--format", "jsonl", *times, selector],
+    taken_in = tree_bytes(folder + "/data/store")
+    exported = by_command(lambda selector: [FAROL, "export", "--data", folder + "/data", "--format", "jsonl", "--match", selector],
                           lambda body: sum(len(json.loads(line)["values"]) for line in body.splitlines()), data, runs)
-    return result(data, loads, "one block", at_rest, {}, exported)
+    found = result(data, loads, "imported blocks", at_rest, {}, exported)
+    found["taken_in"] = taken_in / data.samples
+    return found
 
 
 def iso(seconds):
@@ -310,6 +313,8 @@ def print_engines(found, data):
     engines = [found[name] for name in names]
     row("on disk", *[engine["stored"] for engine in engines])
     row("bytes a sample", *[span(engine["bytes_a_sample"], 3) for engine in engines])
+    if "farol" in found:
+        row("the same once `farol run` has taken it in", *[f"{e['taken_in']:.3f}" if "taken_in" in e else "" for e in engines])
     row("load, s", *[span(engine["seconds"]) for engine in engines])
     row("load, million samples/s", *[span(engine["samples_a_second"]) for engine in engines])
     row("load, CPU s", *[span(engine["cpu"]) for engine in engines])
@@ -328,31 +333,39 @@ class Farol:
 
     def __init__(self, folder, *flags):
         self.began = time.perf_counter()
-        self.log = tempfile.TemporaryFile("w+")
+        # Opened twice: writer and reader each have their own place in it.
+        written = open(folder + "/said", "w")
+        self.said = open(folder + "/said")
         self.process = subprocess.Popen(
             [FAROL, "run", "--listen", "127.0.0.1:0", "--data", folder + "/data", "--logs", folder + "/data/logs",
-             "--log.file", "false", "--log.format", "json", *flags], stdout=subprocess.PIPE, stderr=self.log, text=True)
-        self.process.stdout.readline()
+             "--log.file=false", "--log.format", "json", *flags], stdout=written)
+        written.close()
+        self.wait_for("farol listening on ")
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         stop(self.process)
+        self.said.close()
 
     def caught_up(self):
         """Seconds from the start until the store has taken the journal, how long that was by its own word, and how
         many records it took."""
+        said = json.loads(self.wait_for("the store has taken what the journal holds"))
+        return time.perf_counter() - self.began, float(said["seconds"]), int(said["snapshots"])
+
+    def wait_for(self, words):
+        """The first whole line with these words."""
         deadline = time.perf_counter() + 120
-        while time.perf_counter() < deadline:
-            self.log.seek(0)
-            for line in self.log:
-                if "the store has taken what the journal holds" in line and line.endswith("\n"):
-                    said = json.loads(line)
-                    said = said.get("fields", said)
-                    return time.perf_counter() - self.began, float(said["seconds"]), int(said["snapshots"])
+        while time.perf_counter() < deadline and self.process.poll() is None:
+            self.said.seek(0)
+            for line in self.said:
+                if words in line and line.endswith("\n"):
+                    return line
             time.sleep(0.001)
-        sys.exit("the store has not caught up with the journal")
+        self.__exit__()
+        sys.exit(f"farol did not say: {words}")
 
     def rss(self):
         return proctree.tree_mem(self.process.pid)["rss_kb"] / 1024
@@ -398,15 +411,17 @@ def print_steady(found):
     row("RSS, MiB", *[f"{found[name]['rss']:.1f}" for name in names])
 
 
+EACH_SECOND = ["--slow-interval", "1s"]
+
+
 def measure_day(quick):
     """RSS of `farol run` at 1 s with a day of such seconds behind it."""
     seconds = 3 * 3600 if quick else 24 * 3600
     with tempfile.TemporaryDirectory() as folder:
-        ended, said = simulated(folder, f"{seconds}s", int(time.time()) - seconds)
+        ended, said = simulated(folder, f"{seconds}s", int(time.time()) - seconds, *EACH_SECOND)
         lanes = series_of(folder)
         found = {"said": said, "simulate_s": ended.seconds, "simulate_peak": ended.peak, "series": lanes,
-                 "samples": lanes["fast"] * seconds + lanes["slow"] * seconds // 10,
-                 "store_bytes": tree_bytes(folder + "/data/store"), "journal_bytes": tree_bytes(folder + "/data/logs")}
+                 **{key: int(number) for number, key in re.findall(r"(\d+) (snapshots|samples|of them in blocks|bytes of \w+)", said)}}
         with Farol(folder) as farol:
             found["caught_up"] = farol.caught_up()
             time.sleep(5 if quick else 60)
@@ -419,13 +434,12 @@ def measure_day(quick):
 
 
 def print_day(found, quick):
-    table(f"{'Three hours' if quick else 'A day'} of {sum(found['series'].values())} series ({found['series']['fast']} each second, "
-          f"{found['series']['slow']} each 10 s)", ["farol"])
+    table(f"{'Three hours' if quick else 'A day'} of {sum(found['series'].values())} series at 1 s", ["farol"])
     row("samples", f"{found['samples']:,}")
     row("RSS of `farol run` at 1 s with it, MiB", f"{found['rss']:.1f}")
     row("the same with nothing stored yet, MiB", f"{found['rss_empty']:.1f}")
-    row("store, bytes a sample", f"{found['store_bytes'] / found['samples']:.3f}")
-    row("journal, bytes a sample", f"{found['journal_bytes'] / found['samples']:.3f}")
+    row("store, bytes a sample", f"{found['bytes of store'] / found['of them in blocks']:.3f}")
+    row("journal, compressed when a segment is full, bytes a sample", f"{found['bytes of journal'] / found['samples']:.3f}")
     row("written by `farol simulate` in, s", f"{found['simulate_s']:.0f}")
 
 
@@ -435,11 +449,11 @@ def measure_replay(runs, quick):
     for span_text in ["15m"] if quick else ["15m", "2h"]:
         with tempfile.TemporaryDirectory() as folder:
             minutes = 15 if span_text == "15m" else 120
-            simulated(folder, span_text, int(time.time()) - minutes * 60, "--journal.compress", "false")
+            simulated(folder, span_text, int(time.time()) - minutes * 60, "--journal.compress=false")
             times = []
             for _ in range(runs):
                 shutil.rmtree(folder + "/data/store", ignore_errors=True)
-                with Farol(folder, "--no-collectors", "--journal.compress", "false") as farol:
+                with Farol(folder, "--no-collectors", "--journal.compress=false") as farol:
                     times.append(farol.caught_up())
             found[span_text] = {"from_start_ms": least_most([t[0] * 1e3 for t in times]),
                                 "replay_ms": least_most([t[1] * 1e3 for t in times]), "records": times[0][2]}

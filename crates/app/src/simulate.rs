@@ -56,10 +56,12 @@ pub struct Written {
     pub snapshots: u64,
     /// Of the journal, events included.
     pub lines: u64,
-    /// The journal's, once its closed segments are compressed.
+    /// The journal's files, its closed segments compressed.
     pub journal_bytes: u64,
-    /// In blocks and in memory; what is in memory is read from the journal by whoever opens the store.
+    /// In blocks and in memory.
     pub samples: u64,
+    /// The others are read from the journal by whoever opens the store.
+    pub block_samples: u64,
     pub store_bytes: u64,
 }
 
@@ -158,6 +160,7 @@ impl Simulation<'_> {
             lines: streams.iter().map(|stream| stream.lines).sum(),
             journal_bytes: streams.iter().map(|stream| stream.bytes).sum(),
             samples: stored.block_samples + stored.head_samples,
+            block_samples: stored.block_samples,
             store_bytes: stored.bytes,
         })
     }

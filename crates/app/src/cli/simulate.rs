@@ -14,7 +14,7 @@ use super::Out;
 use crate::{
     clock,
     config::{self, Config},
-    simulate::{self, Script},
+    simulate::{self, Script, Written},
 };
 
 const LONG_ABOUT: &str = "\
@@ -76,14 +76,11 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     let lap = clock::lap();
     let written = simulate::simulate(&script)?;
     let rate = script.span.as_secs_f64() / lap.elapsed().as_secs_f64().max(1e-9);
+    let Written { snapshots, lines, journal_bytes, samples, block_samples, store_bytes } = written;
     out.line(format!(
-        "{} snapshots, {} lines, {} bytes of journal; {} samples, {} bytes of store; {rate:.0} simulated \
-         seconds a second",
-        written.snapshots,
-        written.lines,
-        written.journal_bytes,
-        written.samples,
-        written.store_bytes
+        "{snapshots} snapshots, {lines} lines, {journal_bytes} bytes of journal; {samples} samples, \
+         {block_samples} of them in blocks, {store_bytes} bytes of store; {rate:.0} simulated seconds \
+         a second"
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -18,6 +18,7 @@ mod reload;
 mod run;
 mod running;
 mod status;
+mod store;
 
 pub use out::{Out, complain};
 
@@ -95,6 +96,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Read, follow and verify the journal",
         configure: journal::configure,
         run: journal::run,
+    },
+    Subcommand {
+        name: "store",
+        about: "Say what the store holds, verify it, derive it anew",
+        configure: store::configure,
+        run: store::run,
     },
     Subcommand {
         name: "completions",

@@ -8,6 +8,7 @@ pub mod core;
 pub mod diagnosis;
 pub mod door;
 pub mod follow;
+pub mod history;
 pub mod http_get;
 pub mod logging;
 pub mod parts;

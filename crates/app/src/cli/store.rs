@@ -1,0 +1,162 @@
+//! `farol store stats | verify | rebuild`: the store, looked at without a running Farol and without
+//! its lock; and derived anew, which needs it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use farol_collect::signs;
+use farol_disk::{Disk, RealDisk};
+use farol_model::Timestamp;
+use farol_store::{BlockReport, Stats};
+use serde_json::{Value, json};
+
+use super::{Out, complain, running};
+use crate::{
+    clock,
+    config::{self, Config},
+    history::{self, Looked},
+    run::{Shape, group_id},
+};
+
+pub(super) fn configure(command: Command) -> Command {
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("The same as JSON");
+    let stats = Command::new("stats").about("Say what the store holds").arg(json);
+    let verify = Command::new("verify").about("Read every file and name what is damaged");
+    command
+        .subcommand_required(true)
+        .subcommand(running::configure(stats))
+        .subcommand(running::configure(verify))
+}
+
+pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let (name, matches) = matches.subcommand().context("no subcommand")?;
+    let config = config::from_process(config::flags_from(matches))?.config;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    match name {
+        "stats" => stats(&disk, &config, matches.get_flag("json"), out),
+        _ => verify(&*disk, &folder(&config)?, out),
+    }
+}
+
+/// That of whoever collects; else that of whoever serves. A folder that is not there is a slip of
+/// the hand and not an empty store.
+fn folder(config: &Config) -> anyhow::Result<PathBuf> {
+    let own = history::store_dir(config, Shape::Run);
+    let folders = [own.clone(), history::store_dir(config, Shape::Serve)];
+    folders.into_iter().find(|folder| folder.is_dir()).with_context(|| {
+        format!("there is no folder {}; name the one it is in with --data", own.display())
+    })
+}
+
+fn stats(
+    disk: &Arc<dyn Disk>,
+    config: &Config,
+    as_json: bool,
+    out: &mut Out,
+) -> anyhow::Result<ExitCode> {
+    let folder = folder(config)?;
+    let settings = history::store_config(config, folder.clone(), group_id(config)?);
+    let max_bytes = settings.max_bytes;
+    let looked = history::look(disk, &config.logs, settings)?;
+    for (file, error) in &looked.set_aside {
+        complain(format!("farol: {} cannot be used: {error}", file.display()));
+    }
+    let figures = Figures { stats: looked.store.stats(), max_bytes, looked: &looked };
+    match as_json {
+        true => out.line(serde_json::to_string_pretty(&figures.object(&folder))?),
+        false => out.text(figures.table(&folder)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Figures<'a> {
+    stats: Stats,
+    max_bytes: u64,
+    looked: &'a Looked,
+}
+
+impl Figures<'_> {
+    fn table(&self, folder: &Path) -> String {
+        let Stats {
+            series,
+            head_series,
+            head_samples,
+            blocks,
+            block_samples,
+            bytes,
+            oldest,
+            newest,
+            ..
+        } = self.stats;
+        let (size, most) = (signs::bytes(bytes as f64), signs::bytes(self.max_bytes as f64));
+        let rows = [
+            ("folder", folder.display().to_string()),
+            ("size", format!("{size} of {most} at most")),
+            ("series", format!("{series}, {head_series} of them in memory")),
+            ("blocks", format!("{blocks} with {block_samples} samples")),
+            ("in memory", format!("{head_samples} samples of windows that are not over")),
+            ("journal", format!("{} snapshots that are in no block yet", self.looked.replayed)),
+            ("oldest", shown(oldest)),
+            ("newest", shown(newest)),
+        ];
+        let mut table = String::new();
+        for (title, value) in rows {
+            table.push_str(&format!("{title:<11}{value}\n"));
+        }
+        if blocks > 0 && block_samples > 0 {
+            let each = bytes as f64 / block_samples as f64;
+            table.push_str(&format!("{:<11}{each:.2} bytes a sample in blocks\n", "density"));
+        }
+        table
+    }
+
+    fn object(&self, folder: &Path) -> Value {
+        let stats = &self.stats;
+        json!({
+            "folder": folder.display().to_string(),
+            "bytes": stats.bytes,
+            "max_bytes": self.max_bytes,
+            "series": stats.series,
+            "head_series": stats.head_series,
+            "head_samples": stats.head_samples,
+            "blocks": stats.blocks,
+            "block_samples": stats.block_samples,
+            "replayed_snapshots": self.looked.replayed,
+            "oldest": stats.oldest.map(clock::rfc3339),
+            "newest": stats.newest.map(clock::rfc3339),
+        })
+    }
+}
+
+fn shown(at: Option<Timestamp>) -> String {
+    at.map_or("nothing".to_owned(), clock::rfc3339)
+}
+
+fn verify(disk: &dyn Disk, folder: &Path, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let reports = farol_store::verify(disk, folder)?;
+    for report in &reports {
+        out.text(lines(report));
+    }
+    if reports.is_empty() {
+        out.line(format!("no block in {}", folder.display()));
+    }
+    let is_sound = reports.iter().all(|report| report.damage.is_empty());
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn lines(report: &BlockReport) -> String {
+    let BlockReport { file, bytes, kind, series, samples, damage, .. } = report;
+    let verdict = if damage.is_empty() { "good" } else { "DAMAGED" };
+    let mut lines = format!(
+        "{file:<44} {kind:<6} {series:>7} series {samples:>10} samples {bytes:>11} bytes  {verdict}\n"
+    );
+    for error in damage {
+        lines.push_str(&format!("    {error}\n"));
+    }
+    lines
+}

@@ -13,6 +13,7 @@ pub mod http_get;
 pub mod logging;
 pub mod parts;
 pub mod probes;
+pub mod rebuild;
 pub mod run;
 pub mod sampler;
 mod service;

@@ -20,6 +20,7 @@ use crate::{
     clock,
     config::{self, Config},
     history::{self, Looked},
+    rebuild,
     run::{Shape, group_id},
 };
 
@@ -27,10 +28,15 @@ pub(super) fn configure(command: Command) -> Command {
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("The same as JSON");
     let stats = Command::new("stats").about("Say what the store holds").arg(json);
     let verify = Command::new("verify").about("Read every file and name what is damaged");
+    let rebuild = Command::new("rebuild").about(
+        "Derive the store anew from the journal, while no Farol runs; what the journal no longer \
+         holds is kept",
+    );
     command
         .subcommand_required(true)
         .subcommand(running::configure(stats))
         .subcommand(running::configure(verify))
+        .subcommand(running::configure(rebuild))
 }
 
 pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
@@ -39,7 +45,8 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     match name {
         "stats" => stats(&disk, &config, matches.get_flag("json"), out),
-        _ => verify(&*disk, &folder(&config)?, out),
+        "verify" => verify(&*disk, &folder(&config)?, out),
+        _ => rebuild(&disk, &config, out),
     }
 }
 
@@ -147,6 +154,20 @@ fn verify(disk: &dyn Disk, folder: &Path, out: &mut Out) -> anyhow::Result<ExitC
     }
     let is_sound = reports.iter().all(|report| report.damage.is_empty());
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn rebuild(disk: &Arc<dyn Disk>, config: &Config, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let folder = folder(config)?;
+    let settings = history::store_config(config, folder, group_id(config)?);
+    let rebuilt = rebuild::rebuild(disk, &config.logs, &settings)?;
+    for file in &rebuilt.kept {
+        out.line(format!("{file:<44} kept: the journal does not hold (all of) it"));
+    }
+    for file in &rebuilt.derived {
+        out.line(format!("{file:<44} derived anew"));
+    }
+    out.line(format!("{} snapshots of the journal were read", rebuilt.snapshots));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn lines(report: &BlockReport) -> String {

@@ -15,6 +15,7 @@ mod export;
 mod kill;
 mod network;
 mod program;
+mod store;
 mod textfile;
 mod top;
 mod two_processes;

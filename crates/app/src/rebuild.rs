@@ -1,0 +1,161 @@
+//! `farol store rebuild`: derives a store anew from the journal, in a fresh folder beside it, and puts
+//! that in its place.
+//!
+//! What the journal cannot yield again is kept as it is: what was imported, and each block of which
+//! the journal no longer holds every snapshot. The old store stands until the new one is whole;
+//! interrupted anywhere, one of the two is in place, and the next rebuild clears away the rest.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use farol_disk::Disk;
+use farol_journal::{Item, Reader, StartAt};
+use farol_model::{Lane, Record, Stream, Timestamp};
+use farol_store::{BlockReport, Config, Matcher, Point, Range, Store};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+/// So many records between two rounds of upkeep: what waits for one is in memory.
+const RECORDS_A_ROUND: u64 = 5000;
+
+/// What a rebuild came to.
+#[derive(Debug, Default)]
+pub struct Rebuilt {
+    /// Snapshots read from the journal.
+    pub snapshots: u64,
+    /// Files that were kept as they are.
+    pub kept: Vec<String>,
+    /// Files whose content was derived anew.
+    pub derived: Vec<String>,
+}
+
+/// Needs the store's lock, and room for a second store beside it.
+pub fn rebuild(disk: &Arc<dyn Disk>, logs: &Path, config: &Config) -> anyhow::Result<Rebuilt> {
+    let old = Store::open(Arc::clone(disk), config.clone())
+        .context("a store is derived anew while no farol writes it")?
+        .store;
+    let held = Held::by(disk, logs)?;
+    let reports = farol_store::verify(&**disk, &config.dir)?;
+    let (derived, kept): (Vec<&BlockReport>, Vec<&BlockReport>) =
+        reports.iter().partition(|report| held.yields(&old, report));
+
+    let fresh = beside(&config.dir);
+    clear(&fresh)?;
+    disk.create_folder_all(&fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
+    for report in &kept {
+        copy(&**disk, &config.dir.join(&report.file), &fresh.join(&report.file), config)?;
+    }
+    let snapshots = fill(disk, logs, Config { dir: fresh.clone(), ..config.clone() })?;
+    exchange(&config.dir, &fresh)?;
+    drop(old);
+    clear(&fresh)?;
+    let names =
+        |reports: &[&BlockReport]| reports.iter().map(|report| report.file.clone()).collect();
+    Ok(Rebuilt { snapshots, kept: names(&kept), derived: names(&derived) })
+}
+
+/// The times of the fast lane's whole snapshots in the journal.
+struct Held(BTreeSet<Timestamp>);
+
+impl Held {
+    fn by(disk: &Arc<dyn Disk>, logs: &Path) -> anyhow::Result<Held> {
+        let mut reader = Reader::open(Arc::clone(disk), logs, Stream::Metrics, StartAt::Oldest)?;
+        let mut times = BTreeSet::new();
+        while let Some(item) = reader.next()? {
+            if let Item::Line(line) = item
+                && let Record::Snapshot(snapshot) = line.record
+                && snapshot.lane == Lane::Fast
+                && line.complete
+            {
+                times.insert(snapshot.at);
+            }
+        }
+        Ok(Held(times))
+    }
+
+    /// Whether the journal holds as many snapshots of the block's time as the store does. `up` has a
+    /// sample for each of them.
+    fn yields(&self, store: &Store, report: &BlockReport) -> bool {
+        let (Some(start), Some(end)) = (report.oldest, report.newest) else { return false };
+        if report.kind == "import" {
+            return false;
+        }
+        let range = Range { start, end };
+        let up = [Matcher::equal("__name__", "up")];
+        let mut selection = store.reader().select(&up, range, None);
+        let mut points: Vec<Point> = Vec::new();
+        let mut stored = BTreeSet::new();
+        for index in 0..selection.series().len() {
+            points.clear();
+            selection.samples(index, &mut points);
+            let taken = points.iter().filter(|point| !farol_store::is_stale(point.value));
+            stored.extend(taken.map(|point| point.at));
+        }
+        stored.is_subset(&self.0)
+    }
+}
+
+/// Applies the whole journal to a store that has what was kept.
+fn fill(disk: &Arc<dyn Disk>, logs: &Path, config: Config) -> anyhow::Result<u64> {
+    let mut store = Store::open(Arc::clone(disk), config)?.store;
+    let mut upkeep = store.upkeep();
+    let mut tidy = || match upkeep.round().errors.pop() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    };
+    let mut reader = Reader::open(Arc::clone(disk), logs, Stream::Metrics, StartAt::Oldest)?;
+    let mut snapshots = 0;
+    while let Some(item) = reader.next()? {
+        let Item::Line(line) = item else { continue };
+        store.apply(line.position, &line.record, line.complete);
+        snapshots += 1;
+        if snapshots % RECORDS_A_ROUND == 0 {
+            tidy()?;
+        }
+    }
+    tidy()?;
+    Ok(snapshots)
+}
+
+fn beside(dir: &Path) -> PathBuf {
+    let mut name = dir.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    dir.with_file_name(name)
+}
+
+fn copy(disk: &dyn Disk, from: &Path, to: &Path, config: &Config) -> anyhow::Result<()> {
+    let copied = || -> std::io::Result<()> {
+        let source = disk.open(from)?;
+        let target = disk.create_new(to, config.access)?;
+        let mut bytes = vec![0; 1 << 20];
+        let mut offset = 0;
+        loop {
+            let read = farol_disk::read_full(&*source, offset, &mut bytes)?;
+            if read == 0 {
+                return target.sync();
+            }
+            farol_disk::write_all(&*target, &bytes[..read])?;
+            offset += read as u64;
+        }
+    };
+    copied().with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
+
+/// In one step, so that there is a store at every moment.
+fn exchange(one: &Path, other: &Path) -> anyhow::Result<()> {
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).with_context(|| {
+        format!("cannot exchange the folders {} and {}", one.display(), other.display())
+    })
+}
+
+fn clear(folder: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -26,9 +26,9 @@ use farol_collect::{own, top_rows};
 use farol_disk::{Disk, MemoryDisk};
 use farol_journal::{Item, JournalError, Reader, ReaderStats, StartAt};
 use farol_model::{Position, Record, Snapshot, Stream};
-use farol_store::{Store, StoreError, Upkeep};
+use farol_store::{Store, StoreError};
 
-use crate::{clock, config::Config, run::Shape, threads};
+use crate::{clock, config::Config, run::Shape, threads, upkeep::StoreUpkeep};
 
 /// Records that may wait for the store: minutes of them. Beyond it they are read from the journal.
 const WAITING: usize = 256;
@@ -40,11 +40,13 @@ const LOOK_UP: Duration = Duration::from_secs(1);
 const RETRY_OPEN_AFTER: Duration = Duration::from_secs(30);
 /// How often the store is asked what it holds: that may mean listing its folder.
 const FIGURES_AFTER: Duration = Duration::from_secs(10);
+/// So many windows may wait in memory for a round of upkeep, when the journal is read.
+pub(crate) const MOST_WAITING_WINDOWS: usize = 4;
 /// What a store in memory may take.
 const MOST_IN_MEMORY: u64 = 64 << 20;
 
 /// The store's work on what is over, from when the store could be opened; done by `upkeep`.
-pub type UpkeepSlot = Arc<Mutex<Option<Upkeep>>>;
+pub type UpkeepSlot = Arc<Mutex<Option<StoreUpkeep>>>;
 
 /// The folder of the store of whoever collects; a server of its journal may have the same data folder
 /// and keeps its own store beside it.
@@ -183,6 +185,8 @@ struct Keeping {
     settings: Settings,
     stop: Arc<AtomicBool>,
     store: Option<Store>,
+    /// For what a long reading leaves behind faster than the `upkeep` thread comes by.
+    upkeep: Option<StoreUpkeep>,
     /// Where the journal is read on; none while what the core hands over follows on what is applied.
     reader: Option<Reader>,
     /// Where the reading begins when there is no reader.
@@ -203,6 +207,7 @@ impl Keeping {
             settings,
             stop,
             store: None,
+            upkeep: None,
             reader: None,
             start: StartAt::Oldest,
             applied: None,
@@ -285,6 +290,7 @@ impl Keeping {
                     // A reader that was opened at the line applied last gives it again.
                     if self.applied != Some(line.position) {
                         self.apply(line.position, &line.record, line.complete);
+                        self.tidy_if_due();
                         *applied += 1;
                     }
                 }
@@ -308,6 +314,14 @@ impl Keeping {
         }
     }
 
+    fn tidy_if_due(&mut self) {
+        if let Some(upkeep) = &mut self.upkeep
+            && upkeep.waiting() >= MOST_WAITING_WINDOWS
+        {
+            upkeep.round();
+        }
+    }
+
     fn note_applied(&self, snapshot: &Snapshot) {
         self.update(|figures| figures.newest_applied = Some(snapshot.at));
     }
@@ -326,8 +340,10 @@ impl Keeping {
         }
         let Settings { disk, logs, .. } = &self.settings;
         self.start = start_at(disk, logs, opened.replay_from);
+        let board = &self.settings.board;
         *self.settings.upkeep.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(opened.store.upkeep());
+            Some(StoreUpkeep::new(opened.store.upkeep(), Arc::clone(board)));
+        self.upkeep = Some(StoreUpkeep::new(opened.store.upkeep(), Arc::clone(board)));
         self.store = Some(opened.store);
         self.update(|figures| figures.fault = None);
         Ok(())
@@ -400,10 +416,16 @@ pub fn look(
     let start = start_at(disk, logs, opened.replay_from);
     let mut reader = Reader::open(Arc::clone(disk), logs, Stream::Metrics, start)?;
     let mut looked = Looked { store: opened.store, set_aside: opened.set_aside, replayed: 0 };
+    let mut upkeep = looked.store.upkeep();
     while let Some(item) = reader.next()? {
         if let Item::Line(line) = item {
             looked.store.apply(line.position, &line.record, line.complete);
             looked.replayed += 1;
+            if upkeep.waiting() >= MOST_WAITING_WINDOWS
+                && let Some(error) = upkeep.round().errors.pop()
+            {
+                return Err(error.into());
+            }
         }
     }
     Ok(looked)

@@ -18,8 +18,7 @@ use farol_model::{Lane, Record, Stream, Timestamp};
 use farol_store::{BlockReport, Config, Matcher, Point, Range, Store};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-/// So many records between two rounds of upkeep: what waits for one is in memory.
-const RECORDS_A_ROUND: u64 = 5000;
+use crate::history::MOST_WAITING_WINDOWS;
 
 /// What a rebuild came to.
 #[derive(Debug, Default)]
@@ -102,9 +101,13 @@ impl Held {
 fn fill(disk: &Arc<dyn Disk>, logs: &Path, config: Config) -> anyhow::Result<u64> {
     let mut store = Store::open(Arc::clone(disk), config)?.store;
     let mut upkeep = store.upkeep();
-    let mut tidy = || match upkeep.round().errors.pop() {
-        Some(error) => Err(error),
-        None => Ok(()),
+    let mut tidy = |most: usize| -> anyhow::Result<()> {
+        while upkeep.waiting() > most {
+            if let Some(error) = upkeep.round().errors.pop() {
+                return Err(error.into());
+            }
+        }
+        Ok(())
     };
     let mut reader = Reader::open(Arc::clone(disk), logs, Stream::Metrics, StartAt::Oldest)?;
     let mut snapshots = 0;
@@ -112,11 +115,9 @@ fn fill(disk: &Arc<dyn Disk>, logs: &Path, config: Config) -> anyhow::Result<u64
         let Item::Line(line) = item else { continue };
         store.apply(line.position, &line.record, line.complete);
         snapshots += 1;
-        if snapshots % RECORDS_A_ROUND == 0 {
-            tidy()?;
-        }
+        tidy(MOST_WAITING_WINDOWS)?;
     }
-    tidy()?;
+    tidy(0)?;
     Ok(snapshots)
 }
 

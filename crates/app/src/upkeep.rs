@@ -15,6 +15,7 @@ use std::{
 use farol_collect::own;
 use farol_disk::Disk;
 use farol_journal::Syncer;
+use farol_store::Report;
 
 use crate::{clock, history::UpkeepSlot, threads};
 
@@ -97,7 +98,6 @@ pub fn start_upkeep(
     board: Arc<own::Board>,
 ) -> std::io::Result<Repeating> {
     let mut round = 0;
-    let mut store = StoreUpkeep { store, told: Vec::new() };
     Repeating::start("upkeep", UPKEEP_INTERVAL, move || {
         if let Some(journal) = &journal
             && round % JOURNAL_ROUNDS == 0
@@ -105,7 +105,10 @@ pub fn start_upkeep(
             journal.round(&board);
         }
         round += 1;
-        store.round(&board);
+        // Held for the whole round: only a store that has just been opened waits for it.
+        if let Some(store) = &mut *store.lock().unwrap_or_else(PoisonError::into_inner) {
+            store.round();
+        }
     })
 }
 
@@ -129,27 +132,36 @@ impl JournalUpkeep {
     }
 }
 
-struct StoreUpkeep {
-    store: UpkeepSlot,
+/// The store's upkeep, with what becomes of its reports.
+#[derive(Debug)]
+pub struct StoreUpkeep {
+    upkeep: farol_store::Upkeep,
+    board: Arc<own::Board>,
     /// What the last round said of errors: the same again is not said again.
     told: Vec<String>,
 }
 
 impl StoreUpkeep {
-    fn round(&mut self, board: &own::Board) {
-        // Held for the whole round: only a store that has just been opened waits for it.
-        let mut slot = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(upkeep) = slot.as_mut() else { return };
-        let report = upkeep.round();
-        drop(slot);
+    pub(crate) fn new(upkeep: farol_store::Upkeep, board: Arc<own::Board>) -> StoreUpkeep {
+        StoreUpkeep { upkeep, board, told: Vec::new() }
+    }
+
+    /// Windows that are over and not written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.upkeep.waiting()
+    }
+
+    pub(crate) fn round(&mut self) {
+        let report = self.upkeep.round();
         for file in &report.imported {
             tracing::info!(file, "the store took in what was imported");
         }
-        tracing::debug!(written = ?report.written, merged = ?report.merged, removed = ?report.removed, "upkeep of the store");
-        board.update(|figures| {
+        let Report { written, merged, removed, .. } = &report;
+        tracing::debug!(?written, ?merged, ?removed, "upkeep of the store");
+        self.board.update(|figures| {
             let Some(store) = &mut figures.store else { return };
             store.upkeep_failures += report.errors.len() as u64;
-            if !report.written.is_empty() {
+            if !written.is_empty() {
                 store.last_block = Some(clock::now());
             }
         });

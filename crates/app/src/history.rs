@@ -471,3 +471,180 @@ fn holdings(stats: &farol_store::Stats) -> own::StoreHoldings {
         damaged_parts: stats.damaged,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use farol_disk::CrashDisk;
+    use farol_journal::Journal;
+    use farol_model::{Current, Lane, State, Text, Timestamp};
+    use farol_store::{Matcher, Point, Range};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::core::{Core, Event};
+
+    /// A core and a store, without their threads.
+    struct Scene {
+        disk: CrashDisk,
+        core: Core,
+        inbox: Receiver<Appended>,
+        keeping: Keeping,
+        second: i64,
+    }
+
+    const LOGS: &str = "/logs";
+
+    impl Scene {
+        fn with_room_for(waiting: usize) -> Scene {
+            let disk = CrashDisk::new();
+            let (core, inbox) = core(&disk, waiting);
+            let mut keeping = keeping(&disk);
+            keeping.open().unwrap();
+            keeping.replay();
+            Scene { disk, core, inbox, keeping, second: 0 }
+        }
+
+        fn tick(&mut self, times: u32) {
+            for _ in 0..times {
+                let now = Timestamp::from_millis(self.second * 1000);
+                self.core.apply(tick(self.second), now);
+                self.second += 1;
+            }
+        }
+
+        fn drain(&mut self) {
+            while let Ok(appended) = self.inbox.try_recv() {
+                self.keeping.take(appended);
+            }
+        }
+
+        fn stored(&self) -> Vec<i64> {
+            seconds(self.keeping.store.as_ref().unwrap())
+        }
+
+        fn held(&self) -> u64 {
+            self.keeping.store.as_ref().unwrap().stats().held
+        }
+    }
+
+    fn core(disk: &CrashDisk, waiting: usize) -> (Core, Receiver<Appended>) {
+        let settings = farol_journal::Settings { reserve_bytes: 0, ..Default::default() };
+        let journal = Journal::open(Arc::new(disk.clone()), LOGS, settings).unwrap();
+        let current = watch::channel(Arc::new(Current::default())).0;
+        let (to, inbox) = sync_channel(waiting);
+        let feed = Feed { to, previous: None };
+        (Core::new("pi".into(), journal, current, Arc::default()).feeding(feed), inbox)
+    }
+
+    fn keeping(disk: &CrashDisk) -> Keeping {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let config = farol_store::Config::new("/store");
+        let settings = Settings {
+            disk: Arc::clone(&disk),
+            logs: LOGS.into(),
+            place: Place { disk, config },
+            upkeep: UpkeepSlot::default(),
+            board: Arc::default(),
+        };
+        Keeping::new(settings, Arc::default())
+    }
+
+    fn tick(second: i64) -> Event {
+        let snapshot = Snapshot {
+            at: Timestamp::from_millis(second * 1000),
+            interval: Duration::from_secs(1),
+            lane: Lane::Fast,
+            host: "pi".into(),
+            state: State::Unknown,
+            summary: Vec::new(),
+            samples: Vec::new(),
+            top: Vec::new(),
+            outcomes: Vec::new(),
+        };
+        Event::Sampled { snapshot, in_flight: Arc::default() }
+    }
+
+    /// Of every snapshot that the store has.
+    fn seconds(store: &Store) -> Vec<i64> {
+        let up = [Matcher::equal(Text::from_static("__name__"), "up")];
+        let mut selection = store.reader().select(&up, Range::ALL, None);
+        let mut points: Vec<Point> = Vec::new();
+        for index in 0..selection.series().len() {
+            selection.samples(index, &mut points);
+        }
+        let taken = points.iter().filter(|point| !farol_store::is_stale(point.value));
+        taken.map(|point| point.at.as_millis() / 1000).collect()
+    }
+
+    #[test]
+    fn what_follows_on_the_last_is_taken_from_the_core_and_not_from_the_journal() {
+        let mut scene = Scene::with_room_for(8);
+        scene.tick(1);
+        scene.drain();
+        assert!(scene.keeping.reader.is_some(), "who wrote before this core is not known");
+        scene.tick(5);
+        scene.drain();
+        assert!(scene.keeping.reader.is_none(), "the rest was handed over");
+        assert_eq!((scene.stored(), scene.held()), ((0..6).collect(), 0));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_read_from_the_journal_and_nothing_is_taken_twice() {
+        let mut scene = Scene::with_room_for(3);
+        for ticks in [1, 2, 20, 1, 3, 4, 50, 2, 1] {
+            scene.tick(ticks);
+            scene.drain();
+        }
+        scene.tick(1);
+        scene.drain();
+        assert_eq!((scene.stored(), scene.held()), ((0..85).collect(), 0));
+    }
+
+    #[test]
+    fn what_was_not_journaled_is_not_stored() {
+        let mut scene = Scene::with_room_for(8);
+        scene.tick(3);
+        scene.disk.set_room(Some(0));
+        scene.tick(2);
+        scene.drain();
+        scene.disk.set_room(None);
+        scene.tick(2);
+        scene.drain();
+        assert_eq!((scene.stored(), scene.held()), (vec![0, 1, 2, 5, 6], 0));
+    }
+
+    #[test]
+    fn a_store_that_could_be_opened_only_later_reads_what_it_has_missed() {
+        let mut scene = Scene::with_room_for(8);
+        let other = std::mem::replace(&mut scene.keeping, keeping(&scene.disk));
+        let error = scene.keeping.open().unwrap_err();
+        assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+        scene.keeping.complain(&error);
+        let fault = |scene: &Scene| scene.keeping.settings.board.figures().store.unwrap().fault;
+        assert!(fault(&scene).unwrap().contains("is locked"));
+        scene.tick(5);
+        scene.drain();
+        drop(other);
+        scene.keeping.open().unwrap();
+        scene.keeping.replay();
+        assert_eq!(fault(&scene), None);
+        scene.tick(5);
+        scene.drain();
+        assert_eq!((scene.stored(), scene.held()), ((0..10).collect(), 0));
+    }
+
+    #[test]
+    fn a_journal_that_was_begun_anew_is_read_from_its_beginning() {
+        let disk = CrashDisk::new();
+        let (mut core, _inbox) = core(&disk, 1);
+        for second in 0..3 {
+            core.apply(tick(second), Timestamp::from_millis(second * 1000));
+        }
+        let end = |offset| Position { stream: Stream::Metrics, segment: 1, offset };
+        let shared: Arc<dyn Disk> = Arc::new(disk);
+        let begin = |from| start_at(&shared, Path::new(LOGS), from);
+        assert_eq!(begin(Some(end(10))), StartAt::Position(end(10)));
+        assert_eq!(begin(Some(end(1 << 30))), StartAt::Oldest);
+        assert_eq!(begin(None), StartAt::Oldest);
+    }
+}

@@ -15,10 +15,13 @@ use anyhow::Context;
 use farol_disk::Disk;
 use farol_journal::{Item, Reader, StartAt};
 use farol_model::{Lane, Record, Stream, Timestamp};
-use farol_store::{BlockReport, Config, Matcher, Point, Range, Store};
+use farol_store::{BlockReport, Config, Importer, Matcher, Point, Range, Store};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::history::MOST_WAITING_WINDOWS;
+
+/// Where an import leaves its files, below the store's folder.
+const INCOMING: &str = "incoming";
 
 /// What a rebuild came to.
 #[derive(Debug, Default)]
@@ -33,27 +36,55 @@ pub struct Rebuilt {
 
 /// Needs the store's lock, and room for a second store beside it.
 pub fn rebuild(disk: &Arc<dyn Disk>, logs: &Path, config: &Config) -> anyhow::Result<Rebuilt> {
-    let old = Store::open(Arc::clone(disk), config.clone())
-        .context("a store is derived anew while no farol writes it")?
-        .store;
+    let busy = "a store is derived anew while no farol writes it";
+    // Its lock keeps imports away; what they have left is taken in by the opening.
+    let importing = Importer::new(Arc::clone(disk), config).context(busy)?;
+    let old = Store::open(Arc::clone(disk), config.clone()).context(busy)?.store;
     let held = Held::by(disk, logs)?;
     let reports = farol_store::verify(&**disk, &config.dir)?;
-    let (derived, kept): (Vec<&BlockReport>, Vec<&BlockReport>) =
-        reports.iter().partition(|report| held.yields(&old, report));
+    let derived: BTreeSet<&str> = reports
+        .iter()
+        .filter(|report| held.yields(&old, report))
+        .map(|report| report.file.as_str())
+        .collect();
 
-    let fresh = beside(&config.dir);
-    clear(&fresh)?;
-    disk.create_folder_all(&fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
-    for report in &kept {
-        copy(&**disk, &config.dir.join(&report.file), &fresh.join(&report.file), config)?;
+    let fresh = Config { dir: beside(&config.dir), ..config.clone() };
+    clear(&fresh.dir)?;
+    let mut kept = Vec::new();
+    for folder in ["", INCOMING] {
+        kept.extend(keep(
+            &**disk,
+            &config.dir.join(folder),
+            &fresh.dir.join(folder),
+            config,
+            &derived,
+        )?);
     }
-    let snapshots = fill(disk, logs, Config { dir: fresh.clone(), ..config.clone() })?;
-    exchange(&config.dir, &fresh)?;
-    drop(old);
-    clear(&fresh)?;
-    let names =
-        |reports: &[&BlockReport]| reports.iter().map(|report| report.file.clone()).collect();
-    Ok(Rebuilt { snapshots, kept: names(&kept), derived: names(&derived) })
+    let snapshots = fill(disk, logs, fresh.clone())?;
+    exchange(&config.dir, &fresh.dir)?;
+    drop((old, importing));
+    clear(&fresh.dir)?;
+    let derived = derived.into_iter().map(str::to_owned).collect();
+    Ok(Rebuilt { snapshots, kept, derived })
+}
+
+/// Copies what is in a folder and is not derived anew; unknown files too.
+fn keep(
+    disk: &dyn Disk,
+    from: &Path,
+    to: &Path,
+    config: &Config,
+    derived: &BTreeSet<&str>,
+) -> anyhow::Result<Vec<String>> {
+    disk.create_folder_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    let entries = disk.list(from).with_context(|| format!("cannot list {}", from.display()))?;
+    let mut names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
+    names.retain(|name| !derived.contains(name.as_str()) && name != "lock");
+    names.sort();
+    for name in &names {
+        copy(disk, &from.join(name), &to.join(name), config)?;
+    }
+    Ok(names)
 }
 
 /// The times of the fast lane's whole snapshots in the journal.
@@ -152,6 +183,7 @@ fn exchange(one: &Path, other: &Path) -> anyhow::Result<()> {
     })
 }
 
+#[expect(clippy::disallowed_methods, reason = "whole folders, which no seam of ours knows")]
 fn clear(folder: &Path) -> anyhow::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -14,7 +14,7 @@ use farol_collect::top_rows;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::Journal;
 use farol_model::{Labels, Lane, Record, Sample, Snapshot, State, Text, Timestamp, TopProcess};
-use farol_store::{Config, Matcher, Op, Range, Store};
+use farol_store::{Config, Importer, Matcher, Op, Range, Store};
 
 use crate::world::{
     FAROL, Farol, eventually, farol, journal_lines, repository, rounds, run, value_of,
@@ -188,6 +188,42 @@ fn a_damaged_block_is_named_and_what_is_lost_with_it_is_derived_anew() {
     assert_same(&answers(&world.store(), &world.logs()), &before);
 }
 
+#[test]
+fn what_the_journal_no_longer_yields_outlives_a_rebuild() {
+    let world = World::with_history();
+    world.run_until_stored(&[]);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let mut importer = Importer::new(disk, &Config::new(world.store())).unwrap();
+    let series = importer.series("imported_total".into(), Labels::from([("job", "other")]));
+    importer.push(series, Timestamp::from_millis(1_700_000_000_000), 7.0).unwrap();
+    importer.finish().unwrap();
+    let before = answers(&world.store(), &world.logs());
+    assert!(before.keys().any(|series| series.starts_with("imported_total{")));
+
+    let mut segments: Vec<PathBuf> =
+        std::fs::read_dir(world.logs()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|file| file.file_name().unwrap().to_str().unwrap().starts_with("metrics-"));
+    segments.sort();
+    std::fs::remove_file(&segments[0]).unwrap();
+    let shorter = answers(&world.elsewhere(), &world.logs());
+    let samples = |answers: &Answers| answers.values().map(Vec::len).sum::<usize>();
+    assert!(samples(&shorter) < samples(&before), "half of the made history is gone");
+
+    let running = world.start("run", &["--no-collectors"]);
+    let (_, error, code) = world.ask(&["store", "rebuild"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("stop that process"), "{error}");
+    assert_eq!(running.stop(), Some(0));
+
+    for round in ["first", "second"] {
+        let (said, error, code) = world.ask(&["store", "rebuild"]);
+        assert_eq!(code, Some(0), "{round}: {said}{error}");
+        assert!(said.contains("kept") && said.contains("derived anew"), "{round}: {said}");
+        assert_same(&answers(&world.store(), &world.logs()), &before);
+    }
+    assert!(!world.data().join("store.new").exists());
+}
+
 /// A folder with a journal that reaches three hours back.
 struct World {
     folder: tempfile::TempDir,
@@ -208,15 +244,19 @@ impl World {
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis());
         let end = now.unwrap().div_euclid(WINDOW) * WINDOW - 4 * WINDOW;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let mut journal = Journal::open(disk, world.logs(), Default::default()).unwrap();
-        for at in (end - 12 * WINDOW..end).step_by(10_000) {
-            for lane in Lane::ALL {
-                let record = Record::Snapshot(Arc::new(snapshot(at, lane)));
-                journal.append(&record).unwrap();
-                world.records += 1;
+        // Two starts, and so two segments.
+        for half in [end - 12 * WINDOW..end - 6 * WINDOW, end - 6 * WINDOW..end] {
+            let disk = Arc::clone(&disk);
+            let mut journal = Journal::open(disk, world.logs(), Default::default()).unwrap();
+            for at in half.step_by(10_000) {
+                for lane in Lane::ALL {
+                    let record = Record::Snapshot(Arc::new(snapshot(at, lane)));
+                    journal.append(&record).unwrap();
+                    world.records += 1;
+                }
             }
+            journal.sync().unwrap();
         }
-        journal.sync().unwrap();
         world
     }
 

@@ -256,10 +256,10 @@ impl Keeping {
         }
         let lap = clock::lap();
         let snapshots = self.catch_up();
-        let seconds = lap.elapsed().as_secs_f64();
-        self.replay = Some(own::Replay { snapshots, seconds });
+        let took = lap.elapsed();
+        self.replay = Some(own::Replay { snapshots, seconds: took.as_secs_f64() });
         self.tell_figures();
-        tracing::info!(snapshots, seconds, "the store has taken what the journal holds beyond it");
+        tracing::info!(snapshots, ?took, "the store has taken what the journal holds beyond it");
     }
 
     /// Applies everything that the journal holds beyond what was applied, and says how much it was.

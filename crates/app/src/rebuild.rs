@@ -183,7 +183,6 @@ fn exchange(one: &Path, other: &Path) -> anyhow::Result<()> {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "whole folders, which no seam of ours knows")]
 fn clear(folder: &Path) -> anyhow::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -415,10 +415,10 @@ impl Program {
         }
         let web = tokio::spawn(farol_web::serve(listeners, site, raised(stopping)));
         self.start_probes();
-        if self.config.collectors.none {
-            self.ready.send_replace(true);
-        } else if self.shape.collects() {
+        if self.ticks() {
             tokio::spawn(raise_when_first_ticks_are_in(self.current.clone(), self.ready.clone()));
+        } else if self.shape.collects() {
+            self.ready.send_replace(true);
         }
         self.say_where(addresses, under_tls, out);
         service::notify(&[sd_notify::NotifyState::Ready]);
@@ -458,6 +458,11 @@ impl Program {
         Ok(())
     }
 
+    /// Whether collectors run in this process.
+    fn ticks(&self) -> bool {
+        self.shape.collects() && !self.config.collectors.none
+    }
+
     fn say_where(&self, addresses: &[SocketAddr], under_tls: bool, out: &mut Out) {
         for address in addresses {
             let address = serving::web_address(*address, under_tls);
@@ -495,7 +500,12 @@ impl Program {
     }
 
     fn try_reload(&mut self) -> anyhow::Result<()> {
-        let loaded = config::from_process(self.flags.clone())?;
+        let mut loaded = config::from_process(self.flags.clone())?;
+        let needs_restart = needs_restart(&self.config, &loaded.config);
+        if loaded.config.collectors.none != self.config.collectors.none {
+            // Lanes neither begin nor end while the program runs.
+            loaded.config.collectors = self.config.collectors.clone();
+        }
         let plans = parts::plans(&loaded.config, &self.boards)?;
         let opened = self.door.as_ref().map(|door| door.prepare(&loaded.config)).transpose()?;
         if let (Some(door), Some(opened)) = (&self.door, opened) {
@@ -504,7 +514,7 @@ impl Program {
             }
             door.replace(&loaded.config.door, opened);
         }
-        for key in needs_restart(&self.config, &loaded.config) {
+        for key in needs_restart {
             tracing::warn!(key, "this change needs a restart; the rest is taken");
         }
         if let Source::Collecting { samplers, core, .. } = &self.source {
@@ -526,7 +536,7 @@ impl Program {
     /// Ends the probes that run, and starts those of the configuration.
     fn start_probes(&mut self) {
         // Nobody would ask for their results.
-        if !self.shape.collects() || self.config.collectors.none {
+        if !self.ticks() {
             return;
         }
         let (stop, stopping) = watch::channel(false);

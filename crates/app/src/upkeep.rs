@@ -22,7 +22,8 @@ use crate::{clock, history::UpkeepSlot, threads};
 /// The journal's syncer, from when the journal could be opened: a full disk may delay that.
 pub type SyncerSlot = Arc<OnceLock<Syncer>>;
 
-/// A thread that does one thing at once, at an interval, and once more at its end.
+/// A thread that does one thing at once, at an interval, and once more at its end, of which the thing
+/// is told.
 #[derive(Debug)]
 pub struct Repeating {
     stop: SyncSender<()>,
@@ -33,15 +34,15 @@ impl Repeating {
     pub(crate) fn start(
         name: &str,
         interval: Duration,
-        mut work: impl FnMut() + Send + 'static,
+        mut work: impl FnMut(bool) + Send + 'static,
     ) -> std::io::Result<Repeating> {
         let (stop, stopped) = sync_channel(1);
         let thread = thread::Builder::new().name(name.into()).spawn(move || {
-            work();
+            work(false);
             while !is_over(&stopped, interval) {
-                work();
+                work(false);
             }
-            work();
+            work(true);
         })?;
         Ok(Repeating { stop, thread })
     }
@@ -63,7 +64,7 @@ pub fn start_sync(
     board: Arc<own::Board>,
 ) -> std::io::Result<Repeating> {
     let mut complained = false;
-    Repeating::start("sync", interval, move || match syncer.get().map(Syncer::sync) {
+    Repeating::start("sync", interval, move |_| match syncer.get().map(Syncer::sync) {
         None => {}
         Some(Ok(())) => {
             complained = false;
@@ -98,9 +99,9 @@ pub fn start_upkeep(
     board: Arc<own::Board>,
 ) -> std::io::Result<Repeating> {
     let mut round = 0;
-    Repeating::start("upkeep", UPKEEP_INTERVAL, move || {
+    Repeating::start("upkeep", UPKEEP_INTERVAL, move |is_last| {
         if let Some(journal) = &journal
-            && round % JOURNAL_ROUNDS == 0
+            && (is_last || round % JOURNAL_ROUNDS == 0)
         {
             journal.round(&board);
         }

@@ -89,7 +89,7 @@ fn a_server_that_may_write_nothing_keeps_its_history_in_memory() {
     let value = |name: &str| value_of(&server.get("/metrics").text(), name);
     eventually("ready", || server.get("/-/ready").status == 200);
     eventually("history", || value("farol_follow_store_series").is_some_and(|series| series > 0.0));
-    assert_eq!(value("farol_follow_store_max_bytes"), Some((64 << 20) as f64));
+    assert_eq!(value("farol_follow_store_max_bytes"), Some(f64::from(64 << 20)));
     assert!(!world.data().join("serve-store").exists());
     assert_eq!(server.stop(), Some(0));
 }
@@ -136,7 +136,7 @@ fn without_collectors_farol_is_a_store_alone() {
     let metrics = || farol.get("/metrics").text();
     let replayed = || value_of(&metrics(), "farol_store_replayed_records");
     eventually("the journal's history is taken", || replayed() == Some(world.records as f64));
-    assert_eq!(value_of(&metrics(), "farol_store_max_bytes"), Some((16 << 20) as f64));
+    assert_eq!(value_of(&metrics(), "farol_store_max_bytes"), Some(f64::from(16 << 20)));
     assert!(!metrics().contains("node_"), "{}", metrics());
     assert_eq!(farol.stop(), Some(0));
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 use farol_model::{Text, Timestamp};
 
 use crate::{
-    Matcher, SeriesKey, StoreError,
+    Matcher, SeriesKey, StoreError, Tier,
     block::{Block, BlockSeries, ChunkRef, values_before},
     clock::{Clock, Runs, Walk},
     head::{Column, Window},
@@ -41,6 +41,7 @@ impl Range {
 #[derive(Clone, Debug)]
 pub struct Reader {
     shared: Arc<Shared>,
+    tier: Option<Tier>,
 }
 
 /// The series that matched, with everything that is needed to read their samples later.
@@ -82,13 +83,19 @@ enum Columns {
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Reader {
-        Reader { shared }
+        Reader { shared, tier: None }
+    }
+
+    /// Reads the down-sampled days instead: of each series six, by the label
+    /// [`AGGREGATE`](crate::AGGREGATE).
+    pub fn tier(&self, tier: Tier) -> Reader {
+        Reader { tier: Some(tier), ..self.clone() }
     }
 
     /// The series that match and may have samples in the range. With `now`, a series whose clock
     /// has fallen silent for more than three intervals ends there.
     pub fn select(&self, matchers: &[Matcher], range: Range, now: Option<Timestamp>) -> Selection {
-        let view = self.shared.view();
+        let view = self.shared.view_of(self.tier);
         let mut numbers = view.table.matching(matchers);
         let start = range.start.as_millis();
         let mut sources = Vec::new();

@@ -87,45 +87,50 @@ fn keep(
     Ok(names)
 }
 
-/// The times of the fast lane's whole snapshots in the journal.
-struct Held(BTreeSet<Timestamp>);
+/// The times of the whole snapshots in the journal, by `Lane::index`.
+struct Held([BTreeSet<Timestamp>; 2]);
 
 impl Held {
     fn by(disk: &Arc<dyn Disk>, logs: &Path) -> anyhow::Result<Held> {
         let mut reader = Reader::open(Arc::clone(disk), logs, Stream::Metrics, StartAt::Oldest)?;
-        let mut times = BTreeSet::new();
+        let mut held = Held(Default::default());
         while let Some(item) = reader.next()? {
             if let Item::Line(line) = item
                 && let Record::Snapshot(snapshot) = line.record
-                && snapshot.lane == Lane::Fast
                 && line.complete
             {
-                times.insert(snapshot.at);
+                held.0[snapshot.lane.index()].insert(snapshot.at);
             }
         }
-        Ok(Held(times))
+        Ok(held)
     }
 
-    /// Whether the journal holds as many snapshots of the block's time as the store does. `up` has a
-    /// sample for each of them.
+    /// Whether the journal holds every snapshot that went into the block: the first, the last, and
+    /// what is between. `up` has a sample for each of the fast lane, and where it cannot be read
+    /// nothing else of its time can.
     fn yields(&self, store: &Store, report: &BlockReport) -> bool {
         let (Some(start), Some(end)) = (report.oldest, report.newest) else { return false };
-        if report.kind == "import" {
-            return false;
-        }
-        let range = Range { start, end };
-        let up = [Matcher::equal("__name__", "up")];
-        let mut selection = store.reader().select(&up, range, None);
-        let mut points: Vec<Point> = Vec::new();
-        let mut stored = BTreeSet::new();
-        for index in 0..selection.series().len() {
-            points.clear();
-            selection.samples(index, &mut points);
-            let taken = points.iter().filter(|point| !farol_store::is_stale(point.value));
-            stored.extend(taken.map(|point| point.at));
-        }
-        stored.is_subset(&self.0)
+        // What is imported comes from elsewhere, and a tier may outlive the samples it was made of.
+        let is_derived = matches!(report.kind, "15m" | "2h" | "24h");
+        let is_held = |at: Timestamp| self.0.iter().any(|times| times.contains(&at));
+        is_derived
+            && is_held(start)
+            && is_held(end)
+            && taken_by_fast_lane(store, Range { start, end })
+                .iter()
+                .all(|at| self.0[Lane::Fast.index()].contains(at))
     }
+}
+
+fn taken_by_fast_lane(store: &Store, range: Range) -> Vec<Timestamp> {
+    let up = [Matcher::equal("__name__", "up")];
+    let mut selection = store.reader().select(&up, range, None);
+    let mut points: Vec<Point> = Vec::new();
+    for index in 0..selection.series().len() {
+        selection.samples(index, &mut points);
+    }
+    points.retain(|point| !farol_store::is_stale(point.value));
+    points.into_iter().map(|point| point.at).collect()
 }
 
 /// Applies the whole journal to a store that has what was kept.

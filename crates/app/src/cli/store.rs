@@ -95,6 +95,7 @@ impl Figures<'_> {
             head_samples,
             blocks,
             block_samples,
+            tier_blocks: [quarters, fives],
             bytes,
             oldest,
             newest,
@@ -106,6 +107,7 @@ impl Figures<'_> {
             ("size", format!("{size} of {most} at most")),
             ("series", format!("{series}, {head_series} of them in memory")),
             ("blocks", format!("{blocks} with {block_samples} samples")),
+            ("tiers", format!("{quarters} days in steps of 15 s, {fives} in steps of 5 min")),
             ("in memory", format!("{head_samples} samples of windows that are not over")),
             ("journal", format!("{} snapshots that are in no block yet", self.looked.replayed)),
             ("oldest", shown(oldest)),
@@ -114,10 +116,6 @@ impl Figures<'_> {
         let mut table = String::new();
         for (title, value) in rows {
             table.push_str(&format!("{title:<11}{value}\n"));
-        }
-        if blocks > 0 && block_samples > 0 {
-            let each = bytes as f64 / block_samples as f64;
-            table.push_str(&format!("{:<11}{each:.2} bytes a sample in blocks\n", "density"));
         }
         table
     }
@@ -133,6 +131,7 @@ impl Figures<'_> {
             "head_samples": stats.head_samples,
             "blocks": stats.blocks,
             "block_samples": stats.block_samples,
+            "tier_blocks": stats.tier_blocks,
             "replayed_snapshots": self.looked.replayed,
             "oldest": stats.oldest.map(clock::rfc3339),
             "newest": stats.newest.map(clock::rfc3339),

@@ -22,6 +22,7 @@ mod run;
 mod running;
 mod selector;
 mod status;
+mod store;
 
 pub use out::{Out, complain};
 
@@ -111,6 +112,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Write the samples of chosen series, up to now",
         configure: export::configure,
         run: export::run,
+    },
+    Subcommand {
+        name: "store",
+        about: "Say what the store holds, verify it, derive it anew",
+        configure: store::configure,
+        run: store::run,
     },
     Subcommand {
         name: "completions",

@@ -23,6 +23,7 @@ mod running;
 mod selector;
 mod simulate;
 mod status;
+mod store;
 
 pub use out::{Out, complain};
 
@@ -112,6 +113,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Write the samples of chosen series, up to now",
         configure: export::configure,
         run: export::run,
+    },
+    Subcommand {
+        name: "store",
+        about: "Say what the store holds, verify it, derive it anew",
+        configure: store::configure,
+        run: store::run,
     },
     Subcommand {
         name: "completions",

@@ -20,7 +20,7 @@ use std::{
 use anyhow::Context;
 use farol_collect::Laps;
 use farol_disk::{Disk, RealDisk};
-use farol_journal::{Item, Journal, Reader, StartAt, Syncer};
+use farol_journal::{Item, Journal, Reader, Syncer};
 use farol_model::{Current, Lane, Stream, Text, Timestamp};
 use farol_store::{Opened, Store};
 use tokio::sync::watch;
@@ -30,8 +30,9 @@ use crate::{
     clock,
     config::Config,
     core::{Core, Event},
+    history,
     parts::{self, Boards},
-    run,
+    run::{self, Shape},
     sampler::Plan,
 };
 
@@ -241,12 +242,13 @@ struct History {
 
 impl History {
     fn open(disk: &Arc<dyn Disk>, config: &Config) -> anyhow::Result<History> {
-        let settings = farol_store::Config::new(config.data.join("store"));
+        let dir = history::store_dir(config, Shape::Run);
+        let settings = history::store_config(config, dir, run::group_id(config)?);
         let Opened { store, replay_from, set_aside } = Store::open(Arc::clone(disk), settings)?;
         if let Some((_, error)) = set_aside.into_iter().next() {
             return Err(error).context("the store in the folder is damaged");
         }
-        let start = replay_from.map_or(StartAt::Oldest, StartAt::Position);
+        let start = history::start_at(disk, &config.logs, replay_from);
         let journal = Reader::open(Arc::clone(disk), &config.logs, Stream::Metrics, start)?;
         let upkeep = store.upkeep();
         Ok(History { journal, store, upkeep })

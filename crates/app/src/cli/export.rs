@@ -10,7 +10,7 @@ use farol_model::Timestamp;
 use farol_store::{Matcher, Point, Range, Reader, Selection, SeriesKey, is_stale};
 
 use super::{Out, complain, moment, running, selector};
-use crate::{clock, config, history::History};
+use crate::{clock, config, look};
 
 mod form;
 mod target;
@@ -55,15 +55,15 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     let mut form = Form::of(format);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let config = config::from_process(config::flags_from(matches))?.config;
-    let history = History::open(&disk, &config)?;
-    let mut found = Found::of(&history.reader(), &selectors, range);
+    let looked = look::look(&disk, &config)?;
+    let mut found = Found::of(&looked.store.reader(), &selectors, range);
     let mut target = match matches.get_one::<PathBuf>("output") {
         Some(path) if path != Path::new("-") => Target::file(Arc::clone(&disk), path)?,
         _ => Target::Out(out),
     };
     let written = write_all(&mut found, &mut form, &mut target)?;
     target.finish()?;
-    let damage: Vec<String> = history.damage.into_iter().chain(found.damage()).collect();
+    let damage: Vec<String> = looked.damage.into_iter().chain(found.damage()).collect();
     for damage in &damage {
         complain(format!("farol: {damage}"));
     }

@@ -18,7 +18,10 @@ use farol_store::{Imported, Importer};
 use farol_wire::exposition::{Backfill, BackfillLimits, Format, TimedSample};
 
 use super::{Out, running};
-use crate::{clock, config, history};
+use crate::{
+    clock, config, history,
+    run::{Shape, group_id},
+};
 
 pub(super) fn configure(command: Command) -> Command {
     let format = Arg::new("format")
@@ -40,7 +43,8 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
         _ => Format::OpenMetrics,
     };
     let config = config::from_process(config::flags_from(matches))?.config;
-    let settings = history::store_config(&config)?;
+    let folder = history::store_dir(&config, Shape::Run);
+    let settings = history::store_config(&config, folder, group_id(&config)?);
     let kept = settings.retention;
     let source = open(path)?;
     let importer = Importer::new(Arc::new(RealDisk), &settings)?;

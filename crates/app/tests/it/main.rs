@@ -17,6 +17,7 @@ mod kill;
 mod network;
 mod program;
 mod simulate;
+mod store;
 mod textfile;
 mod top;
 mod two_processes;

@@ -74,11 +74,11 @@ class Ended:
         self.peak = usage.ru_maxrss / 1024
 
 
-def tree_bytes(folder):
-    """All files' sizes below the folder; what vanishes meanwhile counts as nothing."""
+def tree_bytes(folder, prefixes=("",)):
+    """The sizes of all files below the folder whose names begin so; what vanishes meanwhile counts as nothing."""
     total = 0
     for at, _, files in os.walk(folder):
-        for name in files:
+        for name in filter(lambda name: name.startswith(prefixes), files):
             try:
                 total += os.lstat(os.path.join(at, name)).st_size
             except FileNotFoundError:
@@ -284,11 +284,12 @@ def measure_farol(root, data, runs, quick):
         loads.append({"seconds": ended.seconds, "cpu": ended.cpu, "peak": ended.peak, "bytes": tree_bytes(folder + "/data/store")})
     with Farol(folder, "--no-collectors") as farol:
         at_rest = idle(farol.process.pid, quick)
-    taken_in = tree_bytes(folder + "/data/store")
+    tiers = tree_bytes(folder + "/data/store", ("15s-", "5m-"))
+    taken_in = tree_bytes(folder + "/data/store") - tiers
     exported = by_command(lambda selector: [FAROL, "export", "--data", folder + "/data", "--format", "jsonl", "--match", selector],
                           lambda body: sum(len(json.loads(line)["values"]) for line in body.splitlines()), data, runs)
     found = result(data, loads, "imported blocks", at_rest, {}, exported)
-    found["taken_in"] = taken_in / data.samples
+    found["taken_in"], found["tiers"] = taken_in / data.samples, tiers / data.samples
     return found
 
 
@@ -314,7 +315,8 @@ def print_engines(found, data):
     row("on disk", *[engine["stored"] for engine in engines])
     row("bytes a sample", *[span(engine["bytes_a_sample"], 3) for engine in engines])
     if "farol" in found:
-        row("the same once `farol run` has taken it in", *[f"{e['taken_in']:.3f}" if "taken_in" in e else "" for e in engines])
+        for key, what in ("taken_in", "the same once `farol run` has taken it in"), ("tiers", "the down-sampled tiers beside it"):
+            row(what, *[f"{engine[key]:.3f}" if key in engine else "" for engine in engines])
     row("load, s", *[span(engine["seconds"]) for engine in engines])
     row("load, million samples/s", *[span(engine["samples_a_second"]) for engine in engines])
     row("load, CPU s", *[span(engine["cpu"]) for engine in engines])
@@ -353,7 +355,9 @@ class Farol:
         """Seconds from the start until the store has taken the journal, how long that was by its own word, and how
         many records it took."""
         said = json.loads(self.wait_for("the store has taken what the journal holds"))
-        return time.perf_counter() - self.began, float(said["seconds"]), int(said["snapshots"])
+        number, unit = re.fullmatch(r"([\d.]+)(ns|µs|ms|s)", said["took"]).groups()
+        took = float(number) * {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1}[unit]
+        return time.perf_counter() - self.began, took, int(said["snapshots"])
 
     def wait_for(self, words):
         """The first whole line with these words."""
@@ -421,6 +425,7 @@ def measure_day(quick):
         ended, said = simulated(folder, f"{seconds}s", int(time.time()) - seconds, *EACH_SECOND)
         lanes = series_of(folder)
         found = {"said": said, "simulate_s": ended.seconds, "simulate_peak": ended.peak, "series": lanes,
+                 "tiers": tree_bytes(folder + "/data/store", ("15s-", "5m-")),
                  **{key: int(number) for number, key in re.findall(r"(\d+) (snapshots|samples|of them in blocks|bytes of \w+)", said)}}
         with Farol(folder) as farol:
             found["caught_up"] = farol.caught_up()
@@ -438,7 +443,9 @@ def print_day(found, quick):
     row("samples", f"{found['samples']:,}")
     row("RSS of `farol run` at 1 s with it, MiB", f"{found['rss']:.1f}")
     row("the same with nothing stored yet, MiB", f"{found['rss_empty']:.1f}")
-    row("store, bytes a sample", f"{found['bytes of store'] / found['of them in blocks']:.3f}")
+    stored = found["of them in blocks"]
+    row("store, bytes a sample", f"{(found['bytes of store'] - found['tiers']) / stored:.3f}")
+    row("the down-sampled tiers of the day that is over", f"{found['tiers'] / stored:.3f}")
     row("journal, compressed when a segment is full, bytes a sample", f"{found['bytes of journal'] / found['samples']:.3f}")
     row("written by `farol simulate` in, s", f"{found['simulate_s']:.0f}")
 

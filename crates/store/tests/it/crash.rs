@@ -6,13 +6,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use farol_disk::{Access, CrashDisk, Fault};
 use farol_model::Timestamp;
-use farol_store::{Config, Importer, Report, Store, StoreError};
+use farol_store::{Config, Importer, Store, StoreError};
 
 use crate::{
     model::{Answers, Model},
     scene::{
         Applied, DAY, DAYS, DIR, HOUR, MINUTE, WINDOW, all, apply, assert_same, assert_tidy,
         config, differences, key, numbered, open, ordinary, position, reopen, replay, rounds,
+        settle,
     },
 };
 
@@ -153,24 +154,6 @@ fn assert_one_of(found: &Answers, truths: &[Model], story: &str) {
     assert!(best.is_empty(), "{story}\n{}", best.join("\n"));
 }
 
-/// Rounds until nothing is left to do; what they write is of no matter here.
-fn settle(store: &Store, story: &str) {
-    let mut upkeep = store.upkeep();
-    for _ in 0..20 {
-        let report = upkeep.round();
-        assert!(report.errors.is_empty(), "{story}: {:?}", report.errors);
-        if is_idle(&report) {
-            return;
-        }
-    }
-    panic!("{story}: the upkeep finds no end");
-}
-
-fn is_idle(report: &Report) -> bool {
-    let all = [&report.written, &report.merged, &report.removed, &report.imported];
-    all.into_iter().all(Vec::is_empty)
-}
-
 /// Every operation of a story in turn; in the short form every few, from another start for each test.
 fn operations(total: u64, short_step: usize) -> impl Iterator<Item = u64> {
     (0..total).step_by(rounds(short_step, 1))
@@ -183,7 +166,7 @@ fn a_power_failure_at_any_operation_loses_and_invents_nothing() {
     let whole = live(&rehearsal, &config(), &acts);
     assert_eq!(whole.applied.len(), history(&acts).len());
     let total = rehearsal.operations();
-    assert!(total > 150, "the story is too short to test much: {total}");
+    assert!(total > 100, "the story is too short to test much: {total}");
     for stop in operations(total, 1) {
         let disk = CrashDisk::new();
         disk.fail_at(stop, Fault::Stop);

@@ -11,7 +11,7 @@ use crate::{
     model::plain_bits,
     scene::{
         DAY, DAYS, DIR, HOUR, MINUTE, Pair, SECOND, all, assert_same, assert_tidy, cases, config,
-        key, ordinary, replay, sample, snapshot,
+        files, key, ordinary, replay, sample, settle, snapshot,
     },
 };
 
@@ -146,8 +146,8 @@ fn of_two_samples_at_one_time_one_is_kept() {
 fn an_importer_that_is_dropped_leaves_nothing() {
     let disk = MemoryDisk::new();
     let mut pair = a_day(&disk);
-    pair.round();
-    let before = crate::scene::files(&disk);
+    settle(&pair.store, "a day");
+    let before = files(&disk);
     let mut importer = importer(&disk);
     let series = importer.series(Text::from_static("old"), Labels::empty());
     // Enough that some of it may have been written in between.
@@ -159,7 +159,7 @@ fn an_importer_that_is_dropped_leaves_nothing() {
     pair.assert_equal("dropped");
     let pair = pair.restart(&disk, &config());
     pair.assert_equal("dropped, restarted");
-    assert_eq!(crate::scene::files(&disk), before);
+    assert_eq!(files(&disk), before);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn an_import_without_samples_is_none() {
     let mut importer = importer(&disk);
     importer.series(Text::from_static("old"), Labels::empty());
     assert_eq!(importer.finish().unwrap(), Imported::default());
-    assert!(crate::scene::files(&disk).is_empty());
+    assert!(files(&disk).is_empty());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod bounds;
 mod crash;
 mod damage;
+mod ends;
 mod history;
 mod import;
 mod model;

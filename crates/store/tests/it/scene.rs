@@ -86,6 +86,24 @@ pub(crate) fn round(upkeep: &mut Upkeep) -> Report {
     report
 }
 
+/// Rounds until nothing is left to do; what they write is of no matter here.
+pub(crate) fn settle(store: &Store, story: &str) {
+    let mut upkeep = store.upkeep();
+    for _ in 0..20 {
+        let report = upkeep.round();
+        assert!(report.errors.is_empty(), "{story}: {:?}", report.errors);
+        if is_idle(&report) {
+            return;
+        }
+    }
+    panic!("{story}: the upkeep finds no end");
+}
+
+fn is_idle(report: &Report) -> bool {
+    let all = [&report.written, &report.merged, &report.removed, &report.imported];
+    all.into_iter().all(Vec::is_empty)
+}
+
 /// A store that runs beside its model. Dropped, it can be opened again.
 #[derive(Debug)]
 pub(crate) struct Pair {

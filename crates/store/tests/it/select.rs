@@ -238,12 +238,13 @@ fn what_is_asked_while_windows_are_cut_and_merged_is_answered_whole() {
             }
             asked
         });
+        let finish = Finish(&finished);
         let mut work = 0;
         for _ in 0..20 {
             let report = crate::scene::round(&mut upkeep);
             work += report.written.len() + report.merged.len();
         }
-        finished.store(true, Ordering::Release);
+        drop(finish);
         assert!(work > 90, "only {work} blocks");
         assert!(asking.join().unwrap() > 0);
     });
@@ -252,4 +253,13 @@ fn what_is_asked_while_windows_are_cut_and_merged_is_answered_whole() {
     assert!(begun.damage().is_empty(), "{:?}", begun.damage());
     assert_same(&found, &truth, "selected before, read after");
     assert_same(&all(&store, None), &truth, "afterwards");
+}
+
+/// Ends the other thread also when this one fails.
+struct Finish<'a>(&'a AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }

@@ -38,6 +38,15 @@ impl Text {
     pub fn same_place(&self, other: &Text) -> bool {
         std::ptr::eq(self.as_str(), other.as_str())
     }
+
+    /// How many holders share it, unless it is part of the program; an interner drops what only it
+    /// still holds.
+    pub fn holders(&self) -> Option<usize> {
+        match &self.0 {
+            Held::Static(_) => None,
+            Held::Shared(text) => Some(Arc::strong_count(text)),
+        }
+    }
 }
 
 impl From<&str> for Text {

@@ -14,6 +14,8 @@ pub enum StoreError {
     Full { path: PathBuf, source: io::Error },
     /// The file system refused something; `action` is what, as in "cannot read".
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    /// The store's own bound leaves no room for a file.
+    NoRoom { path: PathBuf },
     /// A file that is not what it should be.
     Damaged { path: PathBuf, what: String },
     /// Written by a later version of Farol.
@@ -52,6 +54,11 @@ impl fmt::Display for StoreError {
             StoreError::Io { action, path, source } => {
                 write!(f, "{action} {}: {source}", path.display())
             }
+            StoreError::NoRoom { path } => write!(
+                f,
+                "no room for {} within the store's bound; raise --retention-bytes",
+                path.display()
+            ),
             StoreError::Damaged { path, what } => write!(f, "{}: {what}", path.display()),
             StoreError::Newer { path, version } => write!(
                 f,

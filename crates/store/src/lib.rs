@@ -6,11 +6,20 @@
 //! All times come from the records: this crate reads no clock. `docs/formats/store.md` has the
 //! files byte for byte.
 
+mod block;
+mod bytes;
+mod clock;
+mod column;
 mod config;
 mod error;
+mod head;
 mod import;
 mod matcher;
+mod merge;
 mod reader;
+mod retain;
+mod series;
+mod shared;
 mod store;
 mod upkeep;
 mod verify;
@@ -19,7 +28,8 @@ pub use config::Config;
 pub use error::StoreError;
 pub use import::{Imported, Importer};
 pub use matcher::{MatchError, Matcher, Op};
-pub use reader::{Point, Range, Reader, STALE, Selection, SeriesKey, is_stale};
+pub use reader::{Point, Range, Reader, STALE, Selection, is_stale};
+pub use series::SeriesKey;
 pub use store::{Opened, Stats, Store};
 pub use upkeep::{Report, Upkeep};
 pub use verify::{BlockReport, verify};

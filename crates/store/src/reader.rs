@@ -1,21 +1,22 @@
 //! Questions to the store: which series there are, and their samples in a range of time.
 
-use farol_model::{Labels, Text, Timestamp};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
-use crate::{Matcher, StoreError};
+use farol_model::{Text, Timestamp};
+
+use crate::{
+    Matcher, SeriesKey, StoreError,
+    block::{Block, BlockSeries, ChunkRef, values_before},
+    clock::{Clock, Runs, Walk},
+    head::{Column, Window},
+    shared::{Sealed, Shared},
+};
 
 /// The value of a stale marker: the NaN by which Prometheus says that a series has ended.
 pub const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 
 pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE.to_bits()
-}
-
-/// A series as it is stored: with `job` and `instance`, without `__name__` among the labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SeriesKey {
-    pub name: Text,
-    pub labels: Labels,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,38 +32,377 @@ pub struct Range {
     pub end: Timestamp,
 }
 
+impl Range {
+    pub const ALL: Range =
+        Range { start: Timestamp::from_millis(i64::MIN), end: Timestamp::from_millis(i64::MAX) };
+}
+
 /// A cheap clone; every question sees the store as it is at that moment.
 #[derive(Clone, Debug)]
-pub struct Reader {}
+pub struct Reader {
+    shared: Arc<Shared>,
+}
 
 /// The series that matched, with everything that is needed to read their samples later.
 #[derive(Debug)]
-pub struct Selection {}
+pub struct Selection {
+    shared: Arc<Shared>,
+    range: Range,
+    now: Option<Timestamp>,
+    keys: Vec<SeriesKey>,
+    /// In the store's table, in the order of `keys`.
+    numbers: Vec<u32>,
+    /// In order of time.
+    sources: Vec<Source>,
+    damage: Vec<StoreError>,
+}
+
+/// Something that holds columns.
+#[derive(Debug)]
+struct Source {
+    start: i64,
+    columns: Columns,
+    /// The clocks of a block, once they were needed; none that could not be read.
+    clocks: Vec<Option<Option<Arc<Clock>>>>,
+}
+
+#[derive(Debug)]
+enum Columns {
+    Block(Arc<Block>),
+    Sealed(Arc<Sealed>),
+    Copied(Window),
+}
 
 impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Reader {
+        Reader { shared }
+    }
+
     /// The series that match and may have samples in the range. With `now`, a series whose clock
     /// has fallen silent for more than three intervals ends there.
     pub fn select(&self, matchers: &[Matcher], range: Range, now: Option<Timestamp>) -> Selection {
-        let _ = (matchers, range, now);
-        todo!()
+        let view = self.shared.view();
+        let mut numbers = view.table.matching(matchers);
+        let start = range.start.as_millis();
+        let mut sources = Vec::new();
+        for block in &view.blocks {
+            let patience = block.clocks.iter().map(|clock| clock.longest_patience()).max();
+            if block.end.saturating_add(patience.unwrap_or(0)) >= start {
+                sources.push(Source::new(block.start, Columns::Block(Arc::clone(block))));
+            }
+        }
+        let is_wanted = |window: &Window| {
+            let patience = window.clocks.iter().map(Clock::longest_patience).max();
+            let span = window.span()?;
+            (span.1.saturating_add(patience.unwrap_or(0)) >= start).then_some(span.0)
+        };
+        for sealed in &view.sealed {
+            if let Some(start) = is_wanted(&sealed.window) {
+                sources.push(Source::new(start, Columns::Sealed(Arc::clone(sealed))));
+            }
+        }
+        for head in &view.heads {
+            if let Some(start) = is_wanted(&head.window) {
+                sources.push(Source::new(start, Columns::Copied(head.window.only(&numbers))));
+            }
+        }
+        sources.sort_by_key(|source| source.start);
+        let end = range.end.as_millis();
+        let within: Vec<&Source> =
+            sources.iter().take_while(|source| source.start <= end).collect();
+        numbers.retain(|number| within.iter().any(|source| source.has(*number)));
+        let mut keyed: Vec<(SeriesKey, u32)> = numbers
+            .iter()
+            .filter_map(|number| Some((SeriesKey::clone(view.table.key(*number)?), *number)))
+            .collect();
+        drop(view);
+        keyed.sort_by(|a, b| a.0.cmp(&b.0));
+        let (keys, numbers) = keyed.into_iter().unzip();
+        let shared = Arc::clone(&self.shared);
+        Selection { shared, range, now, keys, numbers, sources, damage: Vec::new() }
     }
 }
 
 impl Selection {
     /// Sorted by name, then labels.
     pub fn series(&self) -> &[SeriesKey] {
-        todo!()
+        &self.keys
     }
 
     /// The samples of the series at `index` within the range, in order of time, stale markers
     /// ([`STALE`]) included. Damaged chunks are left out and told of.
     pub fn samples(&mut self, index: usize, into: &mut Vec<Point>) {
-        let _ = (index, into);
-        todo!()
+        let number = self.numbers[index];
+        let mut lanes: Vec<Text> = self
+            .sources
+            .iter()
+            .flat_map(|source| source.clock_keys_of(number))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let begin = into.len();
+        if let Some(first) = lanes.pop() {
+            self.lane(number, &first, into);
+        }
+        for lane in lanes {
+            self.lane(number, &lane, into);
+        }
+        in_order(into, begin);
     }
 
     /// What could not be read so far.
     pub fn damage(&self) -> &[StoreError] {
-        todo!()
+        &self.damage
     }
+
+    /// The samples of one series in one lane's rows.
+    fn lane(&mut self, number: u32, lane: &Text, into: &mut Vec<Point>) {
+        let (start, end) = (self.range.start.as_millis(), self.range.end.as_millis());
+        let mut walk = Walk::default();
+        let mut is_past = false;
+        for place in 0..self.sources.len() {
+            // One row after the range decides what has ended within it.
+            let is_later = self.sources[place].start > end;
+            if is_later && (is_past || !walk.is_alive()) {
+                break;
+            }
+            let begin = into.len();
+            let ended = |at: i64, into: &mut Vec<Point>| {
+                if (start..=end).contains(&at) {
+                    into.push(Point { at: Timestamp::from_millis(at), value: STALE });
+                }
+            };
+            for clock in self.sources[place].clocks_of(lane) {
+                is_past |= is_later;
+                let entry = self.sources[place].entry(number, clock);
+                if entry.is_none() && !walk.is_alive() {
+                    continue;
+                }
+                let Some(clock) = self.clock(place, clock) else { continue };
+                match entry {
+                    Some(entry) => {
+                        walk.through(&clock, self.runs(place, entry), |at| ended(at, into));
+                        self.values(place, entry, &clock, into);
+                    }
+                    None => walk.through(&clock, &[], |at| ended(at, into)),
+                }
+            }
+            in_order(into, begin);
+        }
+        if let Some(now) = self.now {
+            walk.until(now.as_millis(), |at| {
+                if (start..=end).contains(&at) {
+                    into.push(Point { at: Timestamp::from_millis(at), value: STALE });
+                }
+            });
+        }
+    }
+
+    /// The clock of a source, read once.
+    fn clock(&mut self, place: usize, clock: u32) -> Option<Arc<Clock>> {
+        let source = &mut self.sources[place];
+        let slot = &mut source.clocks[clock as usize];
+        if let Some(known) = slot {
+            return known.clone();
+        }
+        let read = match &source.columns {
+            Columns::Block(block) => block.clock(clock),
+            Columns::Sealed(sealed) => Ok(sealed.window.clocks[clock as usize].clone()),
+            Columns::Copied(window) => Ok(window.clocks[clock as usize].clone()),
+        };
+        let known = match read {
+            Ok(clock) => Some(Arc::new(clock)),
+            Err(error) => {
+                self.shared.count_damage();
+                self.damage.push(error);
+                None
+            }
+        };
+        *slot = Some(known.clone());
+        known
+    }
+
+    fn runs(&self, place: usize, entry: usize) -> &Runs {
+        match &self.sources[place].columns {
+            Columns::Block(block) => &block.series[entry].runs,
+            Columns::Sealed(sealed) => sealed.window.columns[entry].runs(),
+            Columns::Copied(window) => window.columns[entry].runs(),
+        }
+    }
+
+    fn values(&mut self, place: usize, entry: usize, clock: &Clock, into: &mut Vec<Point>) {
+        let (start, end) = (self.range.start.as_millis(), self.range.end.as_millis());
+        let rows = clock.rows_within(start, end);
+        let result = match &self.sources[place].columns {
+            Columns::Block(block) => from_block(block, &block.series[entry], clock, rows, into),
+            Columns::Sealed(sealed) => {
+                from_column(&sealed.window.columns[entry], clock, rows, into);
+                Vec::new()
+            }
+            Columns::Copied(window) => {
+                from_column(&window.columns[entry], clock, rows, into);
+                Vec::new()
+            }
+        };
+        for error in result {
+            self.shared.count_damage();
+            self.damage.push(error);
+        }
+    }
+}
+
+impl Source {
+    fn new(start: i64, columns: Columns) -> Source {
+        let clocks = match &columns {
+            Columns::Block(block) => block.clocks.len(),
+            Columns::Sealed(sealed) => sealed.window.clocks.len(),
+            Columns::Copied(window) => window.clocks.len(),
+        };
+        Source { start, columns, clocks: vec![None; clocks] }
+    }
+
+    fn window(&self) -> Option<&Window> {
+        match &self.columns {
+            Columns::Block(_) => None,
+            Columns::Sealed(sealed) => Some(&sealed.window),
+            Columns::Copied(window) => Some(window),
+        }
+    }
+
+    fn has(&self, number: u32) -> bool {
+        match &self.columns {
+            Columns::Block(block) => !block.of_series(number).is_empty(),
+            Columns::Sealed(_) | Columns::Copied(_) => {
+                self.window().is_some_and(|window| window.of_series(number).next().is_some())
+            }
+        }
+    }
+
+    fn clock_key(&self, clock: u32) -> &Text {
+        match &self.columns {
+            Columns::Block(block) => block.clocks[clock as usize].key(),
+            Columns::Sealed(sealed) => &sealed.window.clocks[clock as usize].key,
+            Columns::Copied(window) => &window.clocks[clock as usize].key,
+        }
+    }
+
+    /// The lanes in whose rows the series is.
+    fn clock_keys_of(&self, number: u32) -> Vec<Text> {
+        let clocks: Vec<u32> = match &self.columns {
+            Columns::Block(block) => {
+                block.of_series(number).iter().map(|series| series.clock).collect()
+            }
+            Columns::Sealed(_) | Columns::Copied(_) => self
+                .window()
+                .into_iter()
+                .flat_map(|window| window.of_series(number))
+                .map(|column| column.clock)
+                .collect(),
+        };
+        clocks.into_iter().map(|clock| self.clock_key(clock).clone()).collect()
+    }
+
+    /// The clocks of a lane: at most one, but for imported blocks.
+    fn clocks_of(&self, lane: &Text) -> Vec<u32> {
+        let clocks = 0..self.clocks.len() as u32;
+        clocks.filter(|clock| self.clock_key(*clock) == lane).collect()
+    }
+
+    /// Where the series' column in these rows stands.
+    fn entry(&self, number: u32, clock: u32) -> Option<usize> {
+        match &self.columns {
+            Columns::Block(block) => {
+                let wanted = (number, clock);
+                block.series.binary_search_by_key(&wanted, |s| (s.number, s.clock)).ok()
+            }
+            Columns::Sealed(_) | Columns::Copied(_) => {
+                self.window()?.column(number, clock).map(|place| place as usize)
+            }
+        }
+    }
+}
+
+/// Sorts what was added from `begin` on; of two points at one time the first stays, and a sample
+/// rather than a marker.
+fn in_order(points: &mut Vec<Point>, begin: usize) {
+    if points[begin..].is_sorted_by(|a, b| a.at < b.at) {
+        return;
+    }
+    points[begin..].sort_by_key(|point| (point.at, is_stale(point.value)));
+    let mut last = None;
+    let mut place = 0;
+    points.retain(|point| {
+        place += 1;
+        place <= begin || last.replace(point.at) != Some(point.at)
+    });
+}
+
+fn from_column(column: &Column, clock: &Clock, rows: std::ops::Range<u32>, into: &mut Vec<Point>) {
+    let mut place = values_before(column.runs(), rows.start) as usize;
+    for row in rows_of(column.runs(), rows) {
+        let at = Timestamp::from_millis(clock.times[row as usize]);
+        into.push(Point { at, value: column.values.get(place) });
+        place += 1;
+    }
+}
+
+/// Decodes the chunks that have values in these rows, and no others.
+fn from_block(
+    block: &Block,
+    series: &BlockSeries,
+    clock: &Clock,
+    rows: std::ops::Range<u32>,
+    into: &mut Vec<Point>,
+) -> Vec<StoreError> {
+    let mut damage = Vec::new();
+    let mut wanted = values_before(&series.runs, rows.start);
+    let mut rows = rows_of(&series.runs, rows).peekable();
+    let mut chunk_start = 0;
+    for chunk in &series.chunks {
+        if rows.peek().is_none() {
+            break;
+        }
+        let chunk_end = chunk_start + u64::from(chunk.count());
+        if chunk_end > wanted {
+            let skipped = (wanted - chunk_start) as usize;
+            let left = (chunk_end - wanted) as usize;
+            let rows = rows.by_ref().take(left);
+            wanted = chunk_end;
+            match values(block, chunk) {
+                Ok(Read::Each(values)) => {
+                    let at = |row: u32| Timestamp::from_millis(clock.times[row as usize]);
+                    let points = rows.zip(&values[skipped..]);
+                    into.extend(points.map(|(row, value)| Point { at: at(row), value: *value }));
+                }
+                Ok(Read::Same(value)) => {
+                    let at = |row: u32| Timestamp::from_millis(clock.times[row as usize]);
+                    into.extend(rows.map(|row| Point { at: at(row), value }));
+                }
+                Err(error) => {
+                    rows.for_each(drop);
+                    damage.push(error);
+                }
+            }
+        }
+        chunk_start = chunk_end;
+    }
+    damage
+}
+
+enum Read<'a> {
+    Same(f64),
+    Each(Cow<'a, [f64]>),
+}
+
+fn values<'a>(block: &'a Block, chunk: &ChunkRef) -> Result<Read<'a>, StoreError> {
+    match chunk {
+        ChunkRef::Constant { value, .. } => Ok(Read::Same(*value)),
+        ChunkRef::Packed { .. } => block.values(chunk).map(Read::Each),
+    }
+}
+
+/// The rows of these runs that are within `rows`.
+fn rows_of(runs: &Runs, rows: std::ops::Range<u32>) -> impl Iterator<Item = u32> {
+    runs.iter()
+        .flat_map(move |(first, count)| (*first).max(rows.start)..(first + count).min(rows.end))
 }

@@ -1,14 +1,29 @@
 //! The store as its one writer holds it: applies records, in the journal's order.
+//!
+//! Everything is decided by the records alone, so that the same records give the same answers
+//! whether they are applied live, replayed, or read by another process.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
 
-use farol_disk::Disk;
-use farol_model::{Position, Record, Timestamp};
+use farol_disk::{Disk, MemoryDisk};
+use farol_model::{Labels, Lane, Position, Record, Sample, Snapshot, Text, Timestamp};
 
-use crate::{Config, Reader, StoreError, Upkeep};
+use crate::{
+    Config, Reader, SeriesKey, StoreError, Upkeep,
+    block::{self, Kind, Name, TEMPORARY},
+    head::{Head, WINDOW_MILLIS},
+    shared::{Sealed, Shared, View},
+};
 
+/// The writer's handle: one for each store.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+}
 
 #[derive(Debug)]
 pub struct Opened {
@@ -24,13 +39,15 @@ pub struct Opened {
 pub struct Stats {
     /// Series that have samples in a head, a block or both.
     pub series: u64,
-    /// Those of the windows in memory.
+    /// Those of the windows in memory; one that is in two of them counts twice.
     pub head_series: u64,
     pub head_samples: u64,
     pub blocks: u64,
     pub block_samples: u64,
-    /// Everything in the folder.
+    /// Everything in the folder, as of the last round of upkeep.
     pub bytes: u64,
+    /// Windows that are over and not written yet.
+    pub waiting: u64,
     /// Snapshots not stored because their time was already held.
     pub held: u64,
     /// Samples not stored because their window had `max_series`.
@@ -43,36 +60,445 @@ pub struct Stats {
     pub newest: Option<Timestamp>,
 }
 
+/// More open windows than this are a clock that jumps about: the one not touched for longest is
+/// over.
+const MOST_HEADS: usize = 4;
+/// A window that so many records have passed by is over: lanes that are late have come by then.
+const PASSED_BY: u32 = 100;
+/// So many windows wait in memory while a disk is full; beyond them the oldest is left to the
+/// journal.
+const MOST_SEALED: usize = 256;
+
+const UP: Text = Text::from_static("up");
+const JOB: Text = Text::from_static("job");
+const INSTANCE: Text = Text::from_static("instance");
+const LOCK: &str = "lock";
+
 impl Store {
     /// Opens the store for writing, under its lock.
     pub fn open(disk: Arc<dyn Disk>, config: Config) -> Result<Opened, StoreError> {
-        let _ = (disk, config);
-        todo!()
+        let dir = config.dir.clone();
+        let failed = |source| StoreError::new("cannot create", &dir, source);
+        for folder in [dir.clone(), crate::shared::incoming(&dir)] {
+            disk.create_folder_all(&folder).map_err(failed)?;
+        }
+        let path = dir.join(LOCK);
+        let lock = disk.lock(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => StoreError::Locked { lock: path.clone() },
+            _ => StoreError::new("cannot lock", &path, source),
+        })?;
+        let target = Arc::clone(&disk);
+        Store::with(Shared::new(disk, target, config, Some(lock)))
     }
 
-    /// Opens it to look at: no lock, nothing is renamed or removed, and what is applied stays in memory.
+    /// Opens it to look at: no lock, nothing is renamed or removed, and what is applied stays in
+    /// memory.
     pub fn open_read_only(disk: Arc<dyn Disk>, config: Config) -> Result<Opened, StoreError> {
-        let _ = (disk, config);
-        todo!()
+        let memory = MemoryDisk::new();
+        let failed = |source| StoreError::new("cannot create", &config.dir, source);
+        memory.create_folder_all(&config.dir).map_err(failed)?;
+        Store::with(Shared::new(disk, Arc::new(memory), config, None))
+    }
+
+    fn with(shared: Shared) -> Result<Opened, StoreError> {
+        let mut set_aside = Vec::new();
+        if !shared.read_only {
+            remove_temporary(&shared)?;
+        }
+        open_blocks(&shared, &mut set_aside)?;
+        let replay_from = shared.view().blocks.iter().filter_map(|block| block.replay_from).max();
+        let store = Store { shared: Arc::new(shared) };
+        let upkeep = store.upkeep();
+        if !store.shared.read_only {
+            let path = store.shared.incoming();
+            let errors = upkeep.take_in_at_start().errors;
+            set_aside.extend(errors.into_iter().map(|error| (path.clone(), error)));
+        }
+        upkeep.measure();
+        Ok(Opened { store, replay_from, set_aside })
     }
 
     /// The same call live and in replay. `complete` is false for a snapshot whose full line is
     /// missing: it states nothing about the series that it does not name.
     pub fn apply(&mut self, at: Position, record: &Record, complete: bool) {
-        let _ = (at, record, complete);
-        todo!()
+        if let Record::Snapshot(snapshot) = record {
+            let mut view = self.shared.view_mut();
+            Applying { shared: &self.shared, view: &mut view, at }.snapshot(snapshot, complete);
+        }
     }
 
     pub fn reader(&self) -> Reader {
-        todo!()
+        Reader::new(Arc::clone(&self.shared))
     }
 
-    /// The work on immutable windows and blocks, for a thread of its own; one at a time.
+    /// The work on immutable windows and blocks, for a thread of its own.
     pub fn upkeep(&self) -> Upkeep {
-        todo!()
+        Upkeep::new(Arc::clone(&self.shared))
     }
 
     pub fn stats(&self) -> Stats {
-        todo!()
+        let view = self.shared.view();
+        let counts = &self.shared.counts;
+        let windows = || {
+            let heads = view.heads.iter().map(|head| &head.window);
+            heads.chain(view.sealed.iter().map(|sealed| &sealed.window))
+        };
+        let spans = || {
+            let blocks = view.blocks.iter().map(|block| (block.start, block.end));
+            blocks.chain(windows().filter_map(|window| window.span()))
+        };
+        Stats {
+            series: view.table.len() as u64,
+            head_series: windows().map(|window| window.columns.len() as u64).sum(),
+            head_samples: windows().map(|window| window.samples).sum(),
+            blocks: view.blocks.len() as u64,
+            block_samples: view.blocks.iter().map(|block| block.samples).sum(),
+            bytes: counts.bytes.load(Ordering::Relaxed),
+            waiting: view.sealed.len() as u64,
+            held: counts.held.load(Ordering::Relaxed),
+            over_limit: counts.over_limit.load(Ordering::Relaxed),
+            folded: counts.folded.load(Ordering::Relaxed),
+            damaged: counts.damaged.load(Ordering::Relaxed),
+            oldest: spans().map(|(start, _)| Timestamp::from_millis(start)).min(),
+            newest: spans().map(|(_, end)| Timestamp::from_millis(end)).max(),
+        }
+    }
+}
+
+/// What an interrupted writer left.
+fn remove_temporary(shared: &Shared) -> Result<(), StoreError> {
+    let dir = &shared.config.dir;
+    for entry in list(&*shared.disk, dir)? {
+        if entry.name.ends_with(TEMPORARY) {
+            let path = dir.join(&entry.name);
+            let failed = |source| StoreError::new("cannot remove", &path, source);
+            shared.disk.remove(&path).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<farol_disk::Entry>, StoreError> {
+    match disk.list(dir) {
+        // Not made yet, or looked at before there is anything.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(|source| StoreError::new("cannot list", dir, source)),
+    }
+}
+
+/// Who only reads also sees what an import has left for the writer.
+fn block_files(shared: &Shared) -> Result<Vec<PathBuf>, StoreError> {
+    let mut folders = vec![shared.config.dir.clone()];
+    if shared.read_only {
+        folders.push(shared.incoming());
+    }
+    let mut files = Vec::new();
+    for folder in folders {
+        let entries = list(&*shared.disk, &folder)?;
+        let blocks = entries.into_iter().filter(|entry| block::is_block(&entry.name));
+        files.extend(blocks.map(|entry| folder.join(entry.name)));
+    }
+    Ok(files)
+}
+
+fn name_of(path: &Path) -> Option<Name> {
+    Name::parse(path.file_name()?.to_str()?)
+}
+
+fn open_blocks(
+    shared: &Shared,
+    set_aside: &mut Vec<(PathBuf, StoreError)>,
+) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    for path in block_files(shared)? {
+        let Some(name) = name_of(&path) else { continue };
+        match block::open(&*shared.disk, &path) {
+            Ok(opened) => found.push((name, path, opened)),
+            // Merged or removed since the listing, by the process that writes it.
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                shared.count_damage();
+                let is_damaged = matches!(error, StoreError::Damaged { .. });
+                let stays = shared.read_only || !is_damaged;
+                let path = if stays { path } else { shared.set_aside(&path)? };
+                set_aside.push((path, error));
+            }
+        }
+    }
+    // Of two blocks with the same window, the larger was merged from the smaller.
+    found.sort_by_key(|(name, ..)| {
+        (name.kind == Kind::Import, std::cmp::Reverse((name.kind, name.number)))
+    });
+    let mut view = shared.view_mut();
+    for (name, path, opened) in found {
+        let windows = &opened.index.windows;
+        let is_closed = |(first, count): &(i64, u32)| {
+            view.closed.range(*first..first.saturating_add(i64::from(*count))).next().is_some()
+        };
+        if name.kind.is_derived() && windows.iter().any(is_closed) {
+            if !shared.read_only {
+                let failed = |source| StoreError::new("cannot remove", &path, source);
+                shared.disk.remove(&path).map_err(failed)?;
+            }
+            continue;
+        }
+        shared.add_block(&mut view, opened, name, path);
+    }
+    Ok(())
+}
+
+/// One record, under the lock.
+struct Applying<'a> {
+    shared: &'a Shared,
+    view: &'a mut View,
+    at: Position,
+}
+
+impl Applying<'_> {
+    fn snapshot(&mut self, snapshot: &Snapshot, complete: bool) {
+        let millis = snapshot.at.as_millis();
+        let window = millis.div_euclid(WINDOW_MILLIS);
+        let lane = Text::from_static(snapshot.lane.name());
+        let Some(place) = self.head_for(window, &lane, millis) else {
+            self.shared.counts.held.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let clock = self.begin_row(place, &lane, snapshot, complete);
+        for sample in &snapshot.samples {
+            self.sample(place, clock, &snapshot.host, sample);
+        }
+        if snapshot.lane == Lane::Fast {
+            let up = Sample { name: UP, labels: Labels::empty(), value: 1.0 };
+            self.sample(place, clock, &snapshot.host, &up);
+        }
+        if !snapshot.top.is_empty() {
+            self.rows(place, clock, snapshot);
+        }
+        self.view.heads[place].end_row(clock);
+        self.pass_by(window);
+    }
+
+    /// The place of the window's head, or none if what it would take is held already.
+    fn head_for(&mut self, window: i64, lane: &Text, millis: i64) -> Option<usize> {
+        let heads = &mut self.view.heads;
+        if let Some(place) = heads.iter().position(|head| head.window.number == window) {
+            let clocks = &heads[place].window.clocks;
+            let clock = clocks.iter().find(|clock| clock.key == *lane);
+            let last = clock.and_then(|clock| clock.times.last());
+            return last.is_none_or(|last| *last < millis).then_some(place);
+        }
+        if self.view.closed.contains(&window) {
+            return None;
+        }
+        heads.push(Head::new(window, self.at));
+        Some(heads.len() - 1)
+    }
+
+    fn begin_row(&mut self, place: usize, lane: &Text, snapshot: &Snapshot, complete: bool) -> u32 {
+        let head = &mut self.view.heads[place];
+        let clock = head.window.clock(lane);
+        let interval = i64::try_from(snapshot.interval.as_millis()).unwrap_or(i64::MAX);
+        let row = snapshot.at.as_millis();
+        head.window.clocks[clock as usize].push(row, interval, !complete);
+        head.begin_row(clock, &snapshot.host);
+        clock
+    }
+
+    fn sample(&mut self, place: usize, clock: u32, host: &Text, sample: &Sample) {
+        let Some(column) = self.column(place, clock, host, sample) else {
+            self.shared.counts.over_limit.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        self.push(place, clock, column, sample.value);
+    }
+
+    fn push(&mut self, place: usize, clock: u32, column: u32, value: f64) -> bool {
+        let window = &mut self.view.heads[place].window;
+        let row = window.clocks[clock as usize].rows() - 1;
+        let is_new = window.columns[column as usize].push(row, value);
+        window.samples += u64::from(is_new);
+        is_new
+    }
+
+    /// The column for a sample, made if there is room for it.
+    fn column(&mut self, place: usize, clock: u32, host: &Text, sample: &Sample) -> Option<u32> {
+        let Sample { name, labels, .. } = sample;
+        if let Some(column) = self.view.heads[place].find(clock, name, labels) {
+            return Some(column);
+        }
+        if self.view.heads[place].window.columns.len() >= self.shared.config.max_series {
+            return None;
+        }
+        let key = SeriesKey { name: name.clone(), labels: self.stored_labels(labels, host) };
+        let series = self.view.table.hold(key);
+        let head = &mut self.view.heads[place];
+        let column = match head.window.column(series, clock) {
+            // Two samples that differ in no label once those of the target are added.
+            Some(column) => {
+                self.view.table.release([series]);
+                column
+            }
+            None => head.window.add_column(series, clock),
+        };
+        head.place(clock, name, labels, column);
+        Some(column)
+    }
+
+    /// As a scrape would store them: with the target's labels, and what had their names renamed.
+    fn stored_labels(&self, labels: &Labels, host: &Text) -> Labels {
+        let mut pairs = Vec::with_capacity(labels.len() + 2);
+        for (name, value) in labels.iter() {
+            let is_targets = *name == JOB || *name == INSTANCE;
+            let name = if is_targets { format!("exported_{name}").into() } else { name.clone() };
+            pairs.push((name, value.clone()));
+        }
+        pairs.push((JOB, self.shared.config.job.clone()));
+        pairs.push((INSTANCE, host.clone()));
+        Labels::new(pairs)
+    }
+
+    /// The samples made of a snapshot's rows; those of too many series are added up.
+    fn rows(&mut self, place: usize, clock: u32, snapshot: &Snapshot) {
+        for mut sample in (self.shared.config.rows)(snapshot) {
+            let head = &mut self.view.heads[place];
+            let known = head.window.columns.len();
+            let is_full = head.row_series >= self.shared.config.max_row_series;
+            if is_full && head.find(clock, &sample.name, &sample.labels).is_none() {
+                sample.labels = self.shared.config.folded.clone();
+                self.shared.counts.folded.fetch_add(1, Ordering::Relaxed);
+            }
+            let Some(column) = self.column(place, clock, &snapshot.host, &sample) else {
+                self.shared.counts.over_limit.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            if !self.push(place, clock, column, sample.value) {
+                let window = &mut self.view.heads[place].window;
+                window.columns[column as usize].add_to_last(sample.value);
+            }
+            let head = &mut self.view.heads[place];
+            head.row_series += head.window.columns.len() - known;
+        }
+    }
+
+    /// After a record for `window`: others may be over.
+    fn pass_by(&mut self, window: i64) {
+        for head in &mut self.view.heads {
+            let is_touched = head.window.number == window;
+            head.passed_by = if is_touched { 0 } else { head.passed_by.saturating_add(1) };
+        }
+        while let Some(place) = self.next_over() {
+            let head = self.view.heads.remove(place);
+            self.seal(head);
+        }
+    }
+
+    fn next_over(&self) -> Option<usize> {
+        let heads = &self.view.heads;
+        let most = heads.iter().enumerate().max_by_key(|(_, head)| head.passed_by)?;
+        let is_over = most.1.passed_by >= PASSED_BY || heads.len() > MOST_HEADS;
+        is_over.then_some(most.0)
+    }
+
+    fn seal(&mut self, head: Head) {
+        let view = &mut *self.view;
+        view.closed.insert(head.window.number);
+        if view.sealed.len() >= MOST_SEALED {
+            let dropped = view.sealed.remove(0);
+            view.missed_from = view.missed_from.into_iter().chain([dropped.first]).min();
+            view.table.release(dropped.window.columns.iter().map(|column| column.series));
+        }
+        let replay_from = view.replay_from();
+        let Head { window, first, .. } = head;
+        view.sealed.push(Arc::new(Sealed { window, first, replay_from }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use farol_model::{State, Stream};
+
+    use super::*;
+    use crate::{Matcher, Point, Range, STALE};
+
+    fn snapshot(second: i64, values: &[(&str, f64)]) -> Record {
+        let sample = |(name, value): &(&str, f64)| Sample {
+            name: Text::from(*name),
+            labels: Labels::empty(),
+            value: *value,
+        };
+        Record::Snapshot(Arc::new(Snapshot {
+            at: Timestamp::from_millis(second * 1000),
+            interval: Duration::from_secs(1),
+            lane: Lane::Fast,
+            host: "pi".into(),
+            state: State::Unknown,
+            summary: Vec::new(),
+            samples: values.iter().map(sample).collect(),
+            top: Vec::new(),
+            outcomes: Vec::new(),
+        }))
+    }
+
+    fn position(offset: i64) -> Position {
+        Position { stream: Stream::Metrics, segment: 0, offset: offset.unsigned_abs() }
+    }
+
+    fn points(store: &Store, name: &str, range: Range) -> Vec<(i64, f64)> {
+        let mut selection = store.reader().select(&[Matcher::equal("__name__", name)], range, None);
+        let mut points = Vec::new();
+        for index in 0..selection.series().len() {
+            selection.samples(index, &mut points);
+        }
+        let told = |point: Point| (point.at.as_millis() / 1000, point.value);
+        points.into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn what_is_applied_is_read_back_from_heads_blocks_and_after_a_replay() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let mut opened = Store::open(Arc::clone(&disk), Config::new("/store")).unwrap();
+        assert_eq!(opened.replay_from, None);
+        let records: Vec<Record> = (0..20_000)
+            .map(|second| match second {
+                5000..6000 => snapshot(second, &[("b", 7.0)]),
+                _ => snapshot(second, &[("a", second as f64 / 2.0), ("b", 7.0)]),
+            })
+            .collect();
+        let mut upkeep = opened.store.upkeep();
+        for (second, record) in (0..).zip(&records) {
+            opened.store.apply(position(second), record, true);
+            if second % 1000 == 0 {
+                assert!(upkeep.round().errors.is_empty());
+            }
+        }
+        let mut expected: Vec<(i64, f64)> = (0..20_000)
+            .filter(|second| !(5000..6000).contains(second))
+            .map(|second| (second, second as f64 / 2.0))
+            .collect();
+        expected.insert(5000, (5000, STALE));
+        let bits = |points: &[(i64, f64)]| -> Vec<(i64, u64)> {
+            points.iter().map(|(at, value)| (*at, value.to_bits())).collect()
+        };
+        assert_eq!(bits(&points(&opened.store, "a", Range::ALL)), bits(&expected));
+        let range = Range {
+            start: Timestamp::from_millis(4_999_000),
+            end: Timestamp::from_millis(6_001_000),
+        };
+        let within: Vec<_> =
+            expected.iter().copied().filter(|(at, _)| (4999..=6001).contains(at)).collect();
+        assert_eq!(bits(&points(&opened.store, "a", range)), bits(&within));
+        assert!(opened.store.stats().blocks > 1);
+
+        drop((opened, upkeep));
+        let mut again = Store::open(disk, Config::new("/store")).unwrap();
+        let from = again.replay_from.unwrap().offset;
+        assert!(from > 18_000);
+        for (second, record) in (0..).zip(&records).skip(from as usize) {
+            again.store.apply(position(second), record, true);
+        }
+        assert_eq!(bits(&points(&again.store, "a", Range::ALL)), bits(&expected));
+        assert_eq!(points(&again.store, "up", Range::ALL).len(), 20_000);
     }
 }

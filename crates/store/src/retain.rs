@@ -1,0 +1,174 @@
+//! The store's bounds: how old and how large it may grow.
+//!
+//! Age is recorded time, counted backwards from the newest sample: a gap of more than a day counts
+//! as nothing, because whether the machine was off or its clock was wrong cannot be told. So a clock
+//! that is wrong, however much, removes nothing.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    Report, StoreError,
+    block::{Block, Name},
+    shared::{Shared, View},
+    store::list,
+};
+
+/// A gap longer than this says nothing about age.
+const BELIEVED_GAP_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+/// The bytes of everything in the folder.
+pub(crate) fn used(shared: &Shared) -> Result<u64, StoreError> {
+    let mut used = 0;
+    for folder in [&shared.config.dir, &shared.incoming()] {
+        used += list(&*shared.disk, folder)?.iter().map(|entry| entry.len).sum::<u64>();
+    }
+    Ok(used)
+}
+
+/// Removes what is oldest until `bytes` more fit, but none of the blocks in `kept`.
+pub(crate) fn make_room(
+    shared: &Shared,
+    bytes: u64,
+    kept: &[u64],
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    while used(shared)?.saturating_add(bytes) > shared.config.max_bytes {
+        let Some(oldest) = oldest(shared, kept)? else {
+            return Err(StoreError::NoRoom { path: shared.config.dir.clone() });
+        };
+        remove(shared, &oldest, report)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn by_size(shared: &Shared, report: &mut Report) {
+    match make_room(shared, 0, &[], report) {
+        // What is left cannot be removed, and nothing is to be written.
+        Ok(()) | Err(StoreError::NoRoom { .. }) => {}
+        Err(error) => report.errors.push(error),
+    }
+}
+
+pub(crate) fn by_age(shared: &Shared, report: &mut Report) {
+    let beyond = {
+        let view = shared.view();
+        let newest = newest_derived(&view);
+        let mut beyond = beyond_age(&view, shared.config.retention.as_millis());
+        beyond.retain(|block| Some(block.name.number) != newest);
+        beyond
+    };
+    for block in beyond {
+        let file = File { path: block.path.clone(), block: Some(block) };
+        if let Err(error) = remove(shared, &file, report) {
+            report.errors.push(error);
+        }
+    }
+}
+
+/// The blocks that end longer ago than this.
+fn beyond_age(view: &View, retention: u128) -> Vec<Arc<Block>> {
+    let heads = view.heads.iter().map(|head| &head.window);
+    let windows = heads.chain(view.sealed.iter().map(|sealed| &sealed.window));
+    let mut spans: Vec<(i64, i64, Option<&Arc<Block>>)> =
+        windows.filter_map(|window| window.span()).map(|(start, end)| (start, end, None)).collect();
+    spans.extend(view.blocks.iter().map(|block| (block.start, block.end, Some(block))));
+    spans.sort_by_key(|(_, end, _)| std::cmp::Reverse(*end));
+    let mut reached = spans.first().map_or(0, |(_, end, _)| *end);
+    let mut age: u128 = 0;
+    let mut beyond = Vec::new();
+    for (start, end, block) in spans {
+        let gap = reached.saturating_sub(end).max(0);
+        if gap <= BELIEVED_GAP_MILLIS {
+            age += u128::from(gap.unsigned_abs());
+        }
+        if age >= retention {
+            beyond.extend(block.cloned());
+        }
+        age += u128::from(reached.min(end).saturating_sub(start).max(0).unsigned_abs());
+        reached = reached.min(start);
+    }
+    beyond
+}
+
+/// A file that may have to go.
+struct File {
+    path: PathBuf,
+    block: Option<Arc<Block>>,
+}
+
+/// The oldest block, or file that was set aside, that is not kept.
+fn oldest(shared: &Shared, kept: &[u64]) -> Result<Option<File>, StoreError> {
+    let dir = &shared.config.dir;
+    let entries = list(&*shared.disk, dir)?;
+    let view = shared.view();
+    let newest = newest_derived(&view);
+    let is_kept = |name: &Name| kept.contains(&name.number) || Some(name.number) == newest;
+    let mut names: Vec<(Name, String)> = entries
+        .into_iter()
+        .filter_map(|entry| Some((Name::parse(&entry.name)?, entry.name)))
+        .filter(|(name, _)| !is_kept(name))
+        .collect();
+    names.sort_by_key(|(name, _)| (name.start, name.number));
+    Ok(names.into_iter().next().map(|(_, file)| {
+        let path = dir.join(file);
+        let block = view.blocks.iter().find(|block| block.path == path).cloned();
+        File { path, block }
+    }))
+}
+
+/// The block that says from where on the journal has to be read again: without it, all of it would.
+fn newest_derived(view: &View) -> Option<u64> {
+    let derived = view.blocks.iter().filter(|block| block.name.kind.is_derived());
+    derived
+        .max_by_key(|block| (block.replay_from, block.name.number))
+        .map(|block| block.name.number)
+}
+
+fn remove(shared: &Shared, file: &File, report: &mut Report) -> Result<(), StoreError> {
+    remove_file(shared, &file.path)?;
+    if let Some(block) = &file.block {
+        let mut view = shared.view_mut();
+        for (first, count) in &block.windows {
+            for ahead in 0..i64::from(*count) {
+                view.closed.remove(&first.saturating_add(ahead));
+            }
+        }
+        view.drop_blocks(&[block.name.number]);
+    }
+    report.removed.push(file_name(&file.path));
+    Ok(())
+}
+
+/// Removes the files of blocks that were merged; what does not work is tried again.
+pub(crate) fn remove_merged(shared: &Shared, blocks: &[Arc<Block>], report: &mut Report) {
+    shared.leftovers().extend(blocks.iter().map(|block| block.path.clone()));
+    remove_leftovers(shared, report);
+}
+
+pub(crate) fn remove_leftovers(shared: &Shared, report: &mut Report) {
+    let leftovers = std::mem::take(&mut *shared.leftovers());
+    for path in leftovers {
+        if let Err(error) = remove_file(shared, &path) {
+            report.errors.push(error);
+            shared.leftovers().push(path);
+        }
+    }
+}
+
+fn remove_file(shared: &Shared, path: &Path) -> Result<(), StoreError> {
+    let removed = match shared.disk.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    removed
+        .and_then(|()| shared.disk.sync_folder(&shared.config.dir))
+        .map_err(|source| StoreError::new("cannot remove", path, source))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -4,7 +4,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use farol_disk::{Access, CrashDisk, Fault};
+use farol_disk::{CrashDisk, Fault};
 use farol_model::Timestamp;
 use farol_store::{Config, Importer, Store, StoreError};
 
@@ -85,7 +85,7 @@ fn imported_points() -> Vec<(i64, f64)> {
 }
 
 fn import(disk: &CrashDisk) -> Result<(), StoreError> {
-    let mut importer = Importer::new(Arc::new(disk.clone()), DIR, Access::default())?;
+    let mut importer = Importer::new(Arc::new(disk.clone()), &config())?;
     let old = key("old", [("from", "elsewhere")]);
     let series = importer.series(old.name, old.labels);
     for (at, value) in imported_points() {

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use farol_disk::{Access, MemoryDisk};
+use farol_disk::MemoryDisk;
 use farol_model::Timestamp;
 use farol_store::{BlockReport, Importer, Opened, Store, StoreError, is_stale, verify};
 
@@ -60,7 +60,7 @@ fn scene() -> Scene {
 }
 
 fn import(disk: &MemoryDisk, pair: &mut Pair) {
-    let mut importer = Importer::new(Arc::new(disk.clone()), DIR, Access::default()).unwrap();
+    let mut importer = Importer::new(Arc::new(disk.clone()), &config()).unwrap();
     for name in ["old_a", "old_b"] {
         let old = key(name, [("from", "elsewhere")]);
         let series = importer.series(old.name.clone(), old.labels.clone());

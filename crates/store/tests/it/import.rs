@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use farol_disk::{Access, Disk, MemoryDisk};
+use farol_disk::{Disk, MemoryDisk};
 use farol_model::{Labels, Lane, Text, Timestamp};
-use farol_store::{Imported, Importer, STALE, SeriesKey, Store};
+use farol_store::{Imported, Importer, STALE, SeriesKey, Store, StoreError};
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
     model::plain_bits,
     scene::{
-        DAY, DAYS, DIR, HOUR, MINUTE, Pair, SECOND, all, assert_same, assert_tidy, cases, config,
-        files, key, ordinary, replay, sample, settle, snapshot,
+        DAY, DAYS, HOUR, MINUTE, Pair, SECOND, all, assert_same, assert_tidy, cases, config, files,
+        key, ordinary, replay, sample, settle, snapshot,
     },
 };
 
 fn importer(disk: &MemoryDisk) -> Importer {
-    Importer::new(Arc::new(disk.clone()), DIR, Access::default()).unwrap()
+    Importer::new(Arc::new(disk.clone()), &config()).unwrap()
 }
 
 fn push(importer: &mut Importer, key: &SeriesKey, at: i64, value: f64) {
@@ -193,25 +193,36 @@ fn a_reader_beside_the_writer_does_not_move_what_is_incoming() {
     assert_eq!(disk.paths(), before);
 }
 
+/// So that what one has left half written can be told from what is at work.
 #[test]
-fn two_imports_at_once_do_not_disturb_each_other() {
+fn a_second_import_at_the_same_time_is_refused_and_told_why() {
+    let disk = MemoryDisk::new();
+    let first = importer(&disk);
+    let error = Importer::new(Arc::new(disk.clone()), &config()).unwrap_err();
+    assert!(matches!(&error, StoreError::Locked { .. }), "{error:?}");
+    drop(first);
+    importer(&disk);
+}
+
+#[test]
+fn one_import_after_another_adds_to_it() {
     let disk = MemoryDisk::new();
     let mut pair = a_day(&disk);
-    let (mut first, mut second) = (importer(&disk), importer(&disk));
-    let (a, b) = (key("a", []), key("b", []));
-    for n in 0..100 {
-        push(&mut first, &a, DAY - DAYS + n * MINUTE, 1.0);
-        push(&mut second, &b, DAY - DAYS + n * MINUTE, 2.0);
-        pair.model.import(a.clone(), DAY - DAYS + n * MINUTE, 1.0);
-        pair.model.import(b.clone(), DAY - DAYS + n * MINUTE, 2.0);
+    for name in ["a", "b", "a"] {
+        let key = key(name, []);
+        let hours = if name == "a" { 0 } else { 5 };
+        let at = |n: i64| DAY - DAYS + hours * HOUR + n * MINUTE;
+        let samples: Vec<_> = (0..100).map(|n| (key.clone(), at(n), n as f64)).collect();
+        import(&disk, &mut pair, &samples);
+        pair.round();
+        pair.assert_equal(name);
     }
-    first.finish().unwrap();
-    pair.round();
-    second.finish().unwrap();
-    pair.round();
-    pair.assert_equal("both");
+    settle(&pair.store, "all");
+    pair.assert_equal("all");
+    let pair = pair.restart(&disk, &config());
+    pair.assert_equal("restarted");
     drop(pair);
-    assert_tidy(&disk, "both");
+    assert_tidy(&disk, "all");
 }
 
 proptest! {

@@ -58,7 +58,7 @@ fn pairs() -> [Pair; 2] {
     let mut pair = Pair::new(&disk, &config());
     pair.apply(scene(), true);
     // Others pass the window by, and it becomes a block.
-    for n in 1..=5 {
+    for n in 1..=4 {
         let empty = snapshot(Lane::Slow, DAY + n * WINDOW, SECOND, "other", Vec::new());
         pair.apply(empty, true);
     }

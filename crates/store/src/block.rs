@@ -28,7 +28,7 @@ pub(crate) use name::{DAMAGED, Name, TEMPORARY, is_block};
 pub(crate) use write::{Writer, with_suffix};
 
 use crate::{
-    StoreError,
+    StoreError, Tier,
     clock::{Clock, Runs},
     column,
 };
@@ -50,10 +50,19 @@ pub(crate) enum Kind {
     Slot,
     Day,
     Import,
+    FifteenSeconds,
+    FiveMinutes,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 4] = [Kind::Window, Kind::Slot, Kind::Day, Kind::Import];
+    pub(crate) const ALL: [Kind; 6] = [
+        Kind::Window,
+        Kind::Slot,
+        Kind::Day,
+        Kind::Import,
+        Kind::FifteenSeconds,
+        Kind::FiveMinutes,
+    ];
 
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -61,11 +70,19 @@ impl Kind {
             Kind::Slot => "2h",
             Kind::Day => "24h",
             Kind::Import => "import",
+            Kind::FifteenSeconds => "15s",
+            Kind::FiveMinutes => "5m",
         }
     }
 
+    /// Of samples that were applied from the journal.
     pub(crate) const fn is_derived(self) -> bool {
-        !matches!(self, Kind::Import)
+        matches!(self, Kind::Window | Kind::Slot | Kind::Day)
+    }
+
+    /// Of figures about samples, not of samples.
+    pub(crate) fn tier(self) -> Option<Tier> {
+        Tier::ALL.into_iter().find(|tier| tier.kind() == self)
     }
 }
 
@@ -210,6 +227,20 @@ impl Block {
     }
 }
 
+/// Runs of windows, in order, those that follow one another joined.
+pub(crate) fn joined(windows: impl Iterator<Item = (i64, u32)>) -> Vec<(i64, u32)> {
+    let mut windows: Vec<(i64, u32)> = windows.collect();
+    windows.sort_unstable();
+    windows.dedup_by(|later, first| {
+        let is_next = first.0.saturating_add(i64::from(first.1)) == later.0;
+        if is_next {
+            first.1 += later.1;
+        }
+        is_next
+    });
+    windows
+}
+
 /// A block's file with its index, checked.
 #[derive(Debug)]
 pub(crate) struct OpenedFile {
@@ -319,4 +350,157 @@ fn unpacked(packed: &[u8], plain: usize) -> Result<Vec<u8>, &'static str> {
     let decoder = zstd::Decoder::with_buffer(packed).map_err(|_| WRONG)?;
     decoder.take(plain as u64 + 1).read_to_end(&mut bytes).map_err(|_| WRONG)?;
     if bytes.len() == plain { Ok(bytes) } else { Err(WRONG) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use farol_disk::MemoryDisk;
+    use farol_model::{
+        Labels, Lane, Position, Record, Sample, Snapshot, State, Stream, Text, Timestamp,
+    };
+
+    use crate::{Config, Store};
+
+    /// Reads as `docs/formats/store.md` says, and with nothing of this crate.
+    struct Page<'a>(&'a [u8]);
+
+    impl<'a> Page<'a> {
+        fn bytes(&mut self, count: usize) -> &'a [u8] {
+            let (taken, rest) = self.0.split_at(count);
+            self.0 = rest;
+            taken
+        }
+
+        fn u32(&mut self) -> u32 {
+            u32::from_le_bytes(self.bytes(4).try_into().unwrap())
+        }
+
+        fn varint(&mut self) -> u64 {
+            let mut number = 0;
+            for shift in (0..).step_by(7) {
+                let byte = self.bytes(1)[0];
+                number |= u64::from(byte & 0x7f) << shift;
+                if byte < 0x80 {
+                    return number;
+                }
+            }
+            unreachable!()
+        }
+
+        fn signed(&mut self) -> i64 {
+            let zigzag = self.varint();
+            (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)
+        }
+
+        fn text(&mut self) -> &'a str {
+            let len = self.varint() as usize;
+            std::str::from_utf8(self.bytes(len)).unwrap()
+        }
+    }
+
+    fn block() -> Vec<u8> {
+        let disk = std::sync::Arc::new(MemoryDisk::new());
+        let mut opened = Store::open(disk.clone(), Config::new("/store")).unwrap();
+        for second in 0..1100_i64 {
+            let sample = |name: &'static str, value| Sample {
+                name: Text::from_static(name),
+                labels: Labels::empty(),
+                value,
+            };
+            let mut samples = vec![sample("a", second as f64 / 4.0)];
+            if second < 2 {
+                samples.push(sample("b", 7.5));
+            }
+            let snapshot = Snapshot {
+                at: Timestamp::from_millis(900_000 + second * 1000),
+                interval: Duration::from_secs(1),
+                lane: Lane::Fast,
+                host: "pi".into(),
+                state: State::Unknown,
+                summary: Vec::new(),
+                samples,
+                top: Vec::new(),
+                outcomes: Vec::new(),
+            };
+            let at = Position { stream: Stream::Metrics, segment: 3, offset: second as u64 * 10 };
+            opened.store.apply(at, &Record::Snapshot(snapshot.into()), true);
+        }
+        assert_eq!(opened.store.upkeep().round().written, ["15m-900-0.block"]);
+        let path = std::path::Path::new("/store/15m-900-0.block");
+        farol_disk::read_all(&*disk, path, u64::MAX).unwrap()
+    }
+
+    #[test]
+    fn a_block_is_what_the_format_says_byte_for_byte() {
+        let file = block();
+        let mut header = Page(&file[..16]);
+        assert_eq!(header.bytes(8), b"FAROLBLK");
+        assert_eq!(header.bytes(4), [1, 0, 0, 0]);
+        assert_eq!(header.u32(), crc32fast::hash(&file[..12]));
+        let mut trailer = Page(&file[file.len() - 16..]);
+        let (packed, plain, crc) = (trailer.u32(), trailer.u32(), trailer.u32());
+        assert_eq!(trailer.bytes(4), b"BLK\n");
+        let index_at = file.len() - 16 - packed as usize;
+        let under_crc = [&file[index_at..file.len() - 16], &file[file.len() - 16..][..8]].concat();
+        assert_eq!(crc, crc32fast::hash(&under_crc));
+        let index = zstd::decode_all(&file[index_at..file.len() - 16]).unwrap();
+        assert_eq!(index.len(), plain as usize);
+
+        let mut index = Page(&index);
+        let texts: Vec<&str> = (0..index.varint()).map(|_| index.text()).collect();
+        let mut text = |index: &mut Page<'_>| texts[index.varint() as usize].to_owned();
+        assert_eq!(index.varint(), 0, "15m");
+        assert_eq!(
+            (index.varint(), index.signed(), index.varint()),
+            (1, 1, 1),
+            "one window, the 1st"
+        );
+        // The first record of the window that is open: 900 of them went before.
+        assert_eq!(
+            (index.varint(), index.varint(), index.varint()),
+            (1, 3, 9000),
+            "metrics, 3, 9000"
+        );
+        assert_eq!(index.varint(), 1, "clocks");
+        assert_eq!((text(&mut index).as_str(), index.varint(), index.varint()), ("fast", 1, 900));
+        assert_eq!((index.signed(), index.signed()), (900_000, 1_799_000));
+        assert_eq!(index.varint(), 0, "at equal distances");
+        assert_eq!((index.varint(), index.varint(), index.signed()), (1, 0, 1000), "intervals");
+        assert_eq!(index.varint(), 0, "partial rows");
+        assert_eq!(index.varint(), 3, "series");
+        let labels = |index: &mut Page<'_>, text: &mut dyn FnMut(&mut Page<'_>) -> String| {
+            let count = index.varint();
+            (0..count * 2).map(|_| text(index)).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(text(&mut index), "a");
+        assert_eq!(labels(&mut index, &mut text), "instance pi job node");
+        assert_eq!((index.varint(), index.varint()), (0, 0), "the first clock, in every row");
+        assert_eq!((index.varint(), index.varint()), (1, 900), "one chunk");
+        let len = index.varint() as usize;
+        assert_eq!(text(&mut index), "b");
+        assert_eq!(labels(&mut index, &mut text), "instance pi job node");
+        assert_eq!((index.varint(), index.varint()), (0, 1), "the first clock, one run");
+        assert_eq!((index.varint(), index.varint()), (0, 2), "the first two rows");
+        assert_eq!((index.varint(), index.varint(), index.varint()), (1, 2, 0), "a constant");
+        assert_eq!(index.bytes(8), 7.5_f64.to_le_bytes());
+        assert_eq!(text(&mut index), "up");
+        assert_eq!(labels(&mut index, &mut text), "instance pi job node");
+        assert_eq!((index.varint(), index.varint()), (0, 0));
+        assert_eq!((index.varint(), index.varint(), index.varint()), (1, 900, 0));
+        assert_eq!(index.bytes(8), 1_f64.to_le_bytes());
+        assert!(index.0.is_empty());
+
+        let chunk = &file[16..16 + len];
+        assert_eq!(16 + len, index_at, "no gap");
+        let (body, crc) = chunk.split_at(len - 4);
+        assert_eq!(crc, crc32fast::hash(body).to_le_bytes());
+        assert_eq!(body[..2], [1, 2], "two decimal places");
+        let (reader, rest) = pco::wrapped::FileDecompressor::new(&body[2..]).unwrap();
+        let (mut chunk, rest) = reader.chunk_decompressor::<i64, _>(rest).unwrap();
+        let mut values = [0; 900];
+        chunk.page_decompressor(rest, 900).unwrap().read(&mut values).unwrap();
+        assert_eq!(values, std::array::from_fn(|second| second as i64 * 25));
+    }
 }

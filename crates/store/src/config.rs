@@ -11,6 +11,8 @@ pub struct Config {
     pub dir: PathBuf,
     /// How long raw samples are kept, in recorded time.
     pub retention: Duration,
+    /// How long down-sampled days are kept, by [`Tier`](crate::Tier).
+    pub tier_retention: [Duration; 2],
     /// Everything in the folder together never exceeds this.
     pub max_bytes: u64,
     pub access: Access,
@@ -31,6 +33,7 @@ impl Config {
         Config {
             dir: dir.into(),
             retention: Duration::from_secs(14 * 24 * 60 * 60),
+            tier_retention: [30, 2 * 365].map(|days| Duration::from_secs(days * 24 * 60 * 60)),
             max_bytes: 1 << 30,
             access: Access::default(),
             max_series: 200_000,

@@ -21,6 +21,7 @@ mod retain;
 mod series;
 mod shared;
 mod store;
+mod tier;
 mod upkeep;
 mod verify;
 
@@ -31,5 +32,6 @@ pub use matcher::{MatchError, Matcher, Op};
 pub use reader::{Point, Range, Reader, STALE, Selection, is_stale};
 pub use series::SeriesKey;
 pub use store::{Opened, Stats, Store};
+pub use tier::{AGGREGATE, AGGREGATES, Tier};
 pub use upkeep::{Report, Upkeep};
 pub use verify::{BlockReport, verify};

@@ -46,11 +46,8 @@ fn groups(view: &View, kind: Kind) -> Vec<(i64, Vec<Arc<Block>>)> {
     let windows = if kind == Kind::Slot { SLOT_WINDOWS } else { DAY_WINDOWS };
     let millis = windows * WINDOW_MILLIS;
     let slot = |at: i64| at.div_euclid(millis);
-    let heads = view.heads.iter().map(|head| head.window.number);
-    let open: BTreeSet<i64> = heads
-        .chain(view.sealed.iter().map(|sealed| sealed.window.number))
-        .map(|window| window.div_euclid(windows))
-        .collect();
+    let open: BTreeSet<i64> =
+        view.windows().map(|window| window.number.div_euclid(windows)).collect();
     let belongs = |block: &&Arc<Block>| {
         let is_part = match kind {
             Kind::Import => block.name.kind == Kind::Import,
@@ -95,7 +92,8 @@ fn merge(
     let disk = Arc::clone(&shared.disk);
     let mut writer = Writer::streaming(disk, &config.dir, name, config.access, budget)?;
     Merging::new(blocks, kind != Kind::Import)?.write(shared, &mut writer)?;
-    writer.complete(windows(blocks), replay_from(blocks))?;
+    let windows = shared.view().windows_of(&numbers);
+    writer.complete(windows, replay_from(blocks))?;
     writer.sync()?;
     check(shared, writer.temporary())?;
     let path = writer.publish()?;
@@ -120,20 +118,6 @@ fn check(shared: &Shared, path: &std::path::Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-fn windows(blocks: &[Arc<Block>]) -> Vec<(i64, u32)> {
-    let mut windows: Vec<(i64, u32)> =
-        blocks.iter().flat_map(|block| block.windows.iter().copied()).collect();
-    windows.sort_unstable();
-    windows.dedup_by(|later, first| {
-        let is_next = first.0.saturating_add(i64::from(first.1)) == later.0;
-        if is_next {
-            first.1 += later.1;
-        }
-        is_next
-    });
-    windows
 }
 
 fn replay_from(blocks: &[Arc<Block>]) -> Option<Position> {

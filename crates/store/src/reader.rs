@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 use farol_model::{Text, Timestamp};
 
 use crate::{
-    Matcher, SeriesKey, StoreError,
+    Matcher, SeriesKey, StoreError, Tier,
     block::{Block, BlockSeries, ChunkRef, values_before},
     clock::{Clock, Runs, Walk},
     head::{Column, Window},
@@ -41,6 +41,7 @@ impl Range {
 #[derive(Clone, Debug)]
 pub struct Reader {
     shared: Arc<Shared>,
+    tier: Option<Tier>,
 }
 
 /// The series that matched, with everything that is needed to read their samples later.
@@ -62,8 +63,15 @@ pub struct Selection {
 struct Source {
     start: i64,
     columns: Columns,
-    /// The clocks of a block, once they were needed; none that could not be read.
-    clocks: Vec<Option<Option<Arc<Clock>>>>,
+    /// Its clocks, once they were needed.
+    clocks: Vec<Known>,
+}
+
+#[derive(Clone, Debug)]
+enum Known {
+    NotYet,
+    Clock(Arc<Clock>),
+    Damaged,
 }
 
 #[derive(Debug)]
@@ -75,13 +83,19 @@ enum Columns {
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Reader {
-        Reader { shared }
+        Reader { shared, tier: None }
+    }
+
+    /// Reads the down-sampled days instead: of each series six, by the label
+    /// [`AGGREGATE`](crate::AGGREGATE).
+    pub fn tier(&self, tier: Tier) -> Reader {
+        Reader { tier: Some(tier), ..self.clone() }
     }
 
     /// The series that match and may have samples in the range. With `now`, a series whose clock
     /// has fallen silent for more than three intervals ends there.
     pub fn select(&self, matchers: &[Matcher], range: Range, now: Option<Timestamp>) -> Selection {
-        let view = self.shared.view();
+        let view = self.shared.view_of(self.tier);
         let mut numbers = view.table.matching(matchers);
         let start = range.start.as_millis();
         let mut sources = Vec::new();
@@ -200,26 +214,29 @@ impl Selection {
 
     /// The clock of a source, read once.
     fn clock(&mut self, place: usize, clock: u32) -> Option<Arc<Clock>> {
-        let source = &mut self.sources[place];
-        let slot = &mut source.clocks[clock as usize];
-        if let Some(known) = slot {
-            return known.clone();
-        }
-        let read = match &source.columns {
-            Columns::Block(block) => block.clock(clock),
-            Columns::Sealed(sealed) => Ok(sealed.window.clocks[clock as usize].clone()),
-            Columns::Copied(window) => Ok(window.clocks[clock as usize].clone()),
+        let source = &self.sources[place];
+        let read = match (&source.clocks[clock as usize], &source.columns) {
+            (Known::Clock(known), _) => return Some(Arc::clone(known)),
+            (Known::Damaged, _) => return None,
+            (Known::NotYet, Columns::Block(block)) => block.clock(clock),
+            (Known::NotYet, Columns::Sealed(sealed)) => {
+                Ok(sealed.window.clocks[clock as usize].clone())
+            }
+            (Known::NotYet, Columns::Copied(window)) => Ok(window.clocks[clock as usize].clone()),
         };
         let known = match read {
-            Ok(clock) => Some(Arc::new(clock)),
+            Ok(clock) => Known::Clock(Arc::new(clock)),
             Err(error) => {
                 self.shared.count_damage();
                 self.damage.push(error);
-                None
+                Known::Damaged
             }
         };
-        *slot = Some(known.clone());
-        known
+        self.sources[place].clocks[clock as usize] = known.clone();
+        match known {
+            Known::Clock(clock) => Some(clock),
+            Known::NotYet | Known::Damaged => None,
+        }
     }
 
     fn runs(&self, place: usize, entry: usize) -> &Runs {
@@ -258,7 +275,7 @@ impl Source {
             Columns::Sealed(sealed) => sealed.window.clocks.len(),
             Columns::Copied(window) => window.clocks.len(),
         };
-        Source { start, columns, clocks: vec![None; clocks] }
+        Source { start, columns, clocks: vec![Known::NotYet; clocks] }
     }
 
     fn window(&self) -> Option<&Window> {
@@ -338,11 +355,10 @@ fn in_order(points: &mut Vec<Point>, begin: usize) {
 }
 
 fn from_column(column: &Column, clock: &Clock, rows: std::ops::Range<u32>, into: &mut Vec<Point>) {
-    let mut place = values_before(column.runs(), rows.start) as usize;
-    for row in rows_of(column.runs(), rows) {
+    let first = values_before(column.runs(), rows.start) as usize;
+    for (place, row) in (first..).zip(rows_of(column.runs(), rows)) {
         let at = Timestamp::from_millis(clock.times[row as usize]);
         into.push(Point { at, value: column.values.get(place) });
-        place += 1;
     }
 }
 

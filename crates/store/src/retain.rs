@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    Report, StoreError,
+    Report, StoreError, Tier,
     block::{Block, Name},
     shared::{Shared, View},
     store::list,
@@ -54,13 +54,20 @@ pub(crate) fn by_size(shared: &Shared, report: &mut Report) {
 }
 
 pub(crate) fn by_age(shared: &Shared, report: &mut Report) {
-    let beyond = {
+    let mut beyond = Vec::new();
+    {
         let view = shared.view();
         let newest = newest_derived(&view);
-        let mut beyond = beyond_age(&view, shared.config.retention.as_millis());
+        let spans = spans(&view);
+        beyond.extend(beyond_age(spans.clone(), shared.config.retention.as_millis()));
         beyond.retain(|block| Some(block.name.number) != newest);
-        beyond
-    };
+        // A tier's age is counted from the newest sample too: its own newest is a day behind.
+        for (tier, retention) in Tier::ALL.into_iter().zip(shared.config.tier_retention) {
+            let mut all = spans_of_blocks(&shared.tier(tier));
+            all.extend(spans.iter().map(|(start, end, _)| (*start, *end, None)));
+            beyond.extend(beyond_age(all, retention.as_millis()));
+        }
+    }
     for block in beyond {
         let file = File { path: block.path.clone(), block: Some(block) };
         if let Err(error) = remove(shared, &file, report) {
@@ -69,13 +76,23 @@ pub(crate) fn by_age(shared: &Shared, report: &mut Report) {
     }
 }
 
+/// From when to when there is something, and the block if it is in one.
+type Span = (i64, i64, Option<Arc<Block>>);
+
+fn spans(view: &View) -> Vec<Span> {
+    let windows = view.windows().filter_map(|window| window.span());
+    let mut spans = spans_of_blocks(view);
+    spans.extend(windows.map(|(start, end)| (start, end, None)));
+    spans
+}
+
+fn spans_of_blocks(view: &View) -> Vec<Span> {
+    let span = |block: &Arc<Block>| (block.start, block.end, Some(Arc::clone(block)));
+    view.blocks.iter().map(span).collect()
+}
+
 /// The blocks that end longer ago than this.
-fn beyond_age(view: &View, retention: u128) -> Vec<Arc<Block>> {
-    let heads = view.heads.iter().map(|head| &head.window);
-    let windows = heads.chain(view.sealed.iter().map(|sealed| &sealed.window));
-    let mut spans: Vec<(i64, i64, Option<&Arc<Block>>)> =
-        windows.filter_map(|window| window.span()).map(|(start, end)| (start, end, None)).collect();
-    spans.extend(view.blocks.iter().map(|block| (block.start, block.end, Some(block))));
+fn beyond_age(mut spans: Vec<Span>, retention: u128) -> Vec<Arc<Block>> {
     spans.sort_by_key(|(_, end, _)| std::cmp::Reverse(*end));
     let mut reached = spans.first().map_or(0, |(_, end, _)| *end);
     let mut age: u128 = 0;
@@ -86,7 +103,7 @@ fn beyond_age(view: &View, retention: u128) -> Vec<Arc<Block>> {
             age += u128::from(gap.unsigned_abs());
         }
         if age >= retention {
-            beyond.extend(block.cloned());
+            beyond.extend(block);
         }
         age += u128::from(reached.min(end).saturating_sub(start).max(0).unsigned_abs());
         reached = reached.min(start);
@@ -112,10 +129,16 @@ fn oldest(shared: &Shared, kept: &[u64]) -> Result<Option<File>, StoreError> {
         .filter_map(|entry| Some((Name::parse(&entry.name)?, entry.name)))
         .filter(|(name, _)| !is_kept(name))
         .collect();
-    names.sort_by_key(|(name, _)| (name.start, name.number));
+    // What is most detailed first: a day that was down-sampled lives on in its figures.
+    names.sort_by_key(|(name, _)| {
+        (name.kind.tier().map(|tier| tier as usize), name.start, name.number)
+    });
+    let mut blocks = view.blocks.clone();
+    drop(view);
+    blocks.extend(Tier::ALL.iter().flat_map(|tier| shared.tier(*tier).blocks.clone()));
     Ok(names.into_iter().next().map(|(_, file)| {
         let path = dir.join(file);
-        let block = view.blocks.iter().find(|block| block.path == path).cloned();
+        let block = blocks.iter().find(|block| block.path == path).cloned();
         File { path, block }
     }))
 }
@@ -131,7 +154,7 @@ fn newest_derived(view: &View) -> Option<u64> {
 fn remove(shared: &Shared, file: &File, report: &mut Report) -> Result<(), StoreError> {
     remove_file(shared, &file.path)?;
     if let Some(block) = &file.block {
-        let mut view = shared.view_mut();
+        let mut view = shared.view_of_mut(block.name.kind.tier());
         for (first, count) in &block.windows {
             for ahead in 0..i64::from(*count) {
                 view.closed.remove(&first.saturating_add(ahead));

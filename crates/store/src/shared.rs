@@ -9,11 +9,11 @@ use std::{
     },
 };
 
-use farol_disk::{Disk, Lock};
+use farol_disk::Disk;
 use farol_model::Position;
 
 use crate::{
-    Config, SeriesKey, StoreError,
+    Config, SeriesKey, StoreError, Tier,
     block::{self, Block, DAMAGED, Name},
     head::{Column, Head, Window},
     series::Table,
@@ -29,13 +29,13 @@ pub(crate) struct Shared {
     pub target: Arc<dyn Disk>,
     pub read_only: bool,
     view: RwLock<View>,
+    /// What was down-sampled, by [`Tier`]: blocks and nothing else.
+    tiers: [RwLock<View>; Tier::ALL.len()],
     pub counts: Counts,
     /// One round of upkeep at a time.
     pub rounds: Mutex<()>,
     /// Files of blocks that were merged and could not be removed yet.
     leftovers: Mutex<Vec<PathBuf>>,
-    /// Held as long as the store is; none for who only reads.
-    _lock: Option<Box<dyn Lock>>,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +63,13 @@ pub(crate) struct View {
     pub missed_from: Option<Position>,
 }
 
+/// How many of some windows are held already.
+pub(crate) enum Covers {
+    None,
+    Some,
+    All,
+}
+
 /// A window that is over, not written yet.
 #[derive(Debug)]
 pub(crate) struct Sealed {
@@ -77,18 +84,18 @@ impl Shared {
         disk: Arc<dyn Disk>,
         target: Arc<dyn Disk>,
         config: Config,
-        lock: Option<Box<dyn Lock>>,
+        read_only: bool,
     ) -> Shared {
         Shared {
             config,
             disk,
             target,
-            read_only: lock.is_none(),
+            read_only,
             view: RwLock::default(),
+            tiers: Default::default(),
             counts: Counts::default(),
             rounds: Mutex::default(),
             leftovers: Mutex::default(),
-            _lock: lock,
         }
     }
 
@@ -99,6 +106,23 @@ impl Shared {
 
     pub(crate) fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tier(&self, tier: Tier) -> RwLockReadGuard<'_, View> {
+        self.tiers[tier as usize].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tier_mut(&self, tier: Tier) -> RwLockWriteGuard<'_, View> {
+        self.tiers[tier as usize].write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What there is to read of a tier, or of the samples themselves.
+    pub(crate) fn view_of(&self, tier: Option<Tier>) -> RwLockReadGuard<'_, View> {
+        tier.map_or_else(|| self.view(), |tier| self.tier(tier))
+    }
+
+    pub(crate) fn view_of_mut(&self, tier: Option<Tier>) -> RwLockWriteGuard<'_, View> {
+        tier.map_or_else(|| self.view_mut(), |tier| self.tier_mut(tier))
     }
 
     pub(crate) fn count_damage(&self) {
@@ -122,6 +146,7 @@ impl Shared {
         path: PathBuf,
     ) {
         let block = Block::new(opened, name, path, |key| view.table.hold(key));
+        // Those of a tier say of which windows it was made.
         for (first, count) in &block.windows {
             view.closed.extend((0..i64::from(*count)).map(|ahead| first.saturating_add(ahead)));
         }
@@ -187,6 +212,33 @@ impl View {
     pub(crate) fn replay_from(&self) -> Option<Position> {
         let heads = self.heads.iter().map(|head| head.first);
         heads.chain(self.missed_from).min()
+    }
+
+    /// How many of these windows are over and held already.
+    pub(crate) fn covers(&self, windows: &[(i64, u32)]) -> Covers {
+        let (mut held, mut all) = (0, 0);
+        for (first, count) in windows {
+            let end = first.saturating_add(i64::from(*count));
+            held += self.closed.range(*first..end).count();
+            all += *count as usize;
+        }
+        match held {
+            0 => Covers::None,
+            _ if held == all => Covers::All,
+            _ => Covers::Some,
+        }
+    }
+
+    /// The windows in memory.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = &Window> {
+        let heads = self.heads.iter().map(|head| &head.window);
+        heads.chain(self.sealed.iter().map(|sealed| &sealed.window))
+    }
+
+    /// The windows that these blocks hold.
+    pub(crate) fn windows_of(&self, numbers: &[u64]) -> Vec<(i64, u32)> {
+        let blocks = self.blocks.iter().filter(|block| numbers.contains(&block.name.number));
+        block::joined(blocks.flat_map(|block| block.windows.iter().copied()))
     }
 
     /// Takes these blocks out; who reads them now goes on.

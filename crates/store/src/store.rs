@@ -9,21 +9,25 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use farol_disk::{Disk, MemoryDisk};
+use farol_disk::{Disk, Lock, MemoryDisk};
 use farol_model::{Labels, Lane, Position, Record, Sample, Snapshot, Text, Timestamp};
 
 use crate::{
-    Config, Reader, SeriesKey, StoreError, Upkeep,
+    Config, Reader, SeriesKey, StoreError, Tier, Upkeep,
     block::{self, Kind, Name, TEMPORARY},
     head::{Head, WINDOW_MILLIS},
-    shared::{Sealed, Shared, View},
+    shared::{Covers, Sealed, Shared, View},
 };
 
 /// The writer's handle: one for each store.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    lock: HeldLock,
 }
+
+/// Held by who may write, as long as one of them is there; who only reads has none.
+pub(crate) type HeldLock = Option<Arc<dyn Lock>>;
 
 #[derive(Debug)]
 pub struct Opened {
@@ -44,6 +48,8 @@ pub struct Stats {
     pub head_samples: u64,
     pub blocks: u64,
     pub block_samples: u64,
+    /// Down-sampled days, by [`Tier`](crate::Tier).
+    pub tier_blocks: [u64; 2],
     /// Everything in the folder, as of the last round of upkeep.
     pub bytes: u64,
     /// Windows that are over and not written yet.
@@ -88,7 +94,7 @@ impl Store {
             _ => StoreError::new("cannot lock", &path, source),
         })?;
         let target = Arc::clone(&disk);
-        Store::with(Shared::new(disk, target, config, Some(lock)))
+        Store::with(Shared::new(disk, target, config, false), Some(lock.into()))
     }
 
     /// Opens it to look at: no lock, nothing is renamed or removed, and what is applied stays in
@@ -97,17 +103,17 @@ impl Store {
         let memory = MemoryDisk::new();
         let failed = |source| StoreError::new("cannot create", &config.dir, source);
         memory.create_folder_all(&config.dir).map_err(failed)?;
-        Store::with(Shared::new(disk, Arc::new(memory), config, None))
+        Store::with(Shared::new(disk, Arc::new(memory), config, true), None)
     }
 
-    fn with(shared: Shared) -> Result<Opened, StoreError> {
+    fn with(shared: Shared, lock: HeldLock) -> Result<Opened, StoreError> {
         let mut set_aside = Vec::new();
         if !shared.read_only {
             remove_temporary(&shared)?;
         }
         open_blocks(&shared, &mut set_aside)?;
         let replay_from = shared.view().blocks.iter().filter_map(|block| block.replay_from).max();
-        let store = Store { shared: Arc::new(shared) };
+        let store = Store { shared: Arc::new(shared), lock };
         let upkeep = store.upkeep();
         if !store.shared.read_only {
             let path = store.shared.incoming();
@@ -133,25 +139,22 @@ impl Store {
 
     /// The work on immutable windows and blocks, for a thread of its own.
     pub fn upkeep(&self) -> Upkeep {
-        Upkeep::new(Arc::clone(&self.shared))
+        Upkeep::new(Arc::clone(&self.shared), self.lock.clone())
     }
 
     pub fn stats(&self) -> Stats {
         let view = self.shared.view();
         let counts = &self.shared.counts;
-        let windows = || {
-            let heads = view.heads.iter().map(|head| &head.window);
-            heads.chain(view.sealed.iter().map(|sealed| &sealed.window))
-        };
         let spans = || {
             let blocks = view.blocks.iter().map(|block| (block.start, block.end));
-            blocks.chain(windows().filter_map(|window| window.span()))
+            blocks.chain(view.windows().filter_map(|window| window.span()))
         };
         Stats {
             series: view.table.len() as u64,
-            head_series: windows().map(|window| window.columns.len() as u64).sum(),
-            head_samples: windows().map(|window| window.samples).sum(),
+            head_series: view.windows().map(|window| window.columns.len() as u64).sum(),
+            head_samples: view.windows().map(|window| window.samples).sum(),
             blocks: view.blocks.len() as u64,
+            tier_blocks: Tier::ALL.map(|tier| self.shared.tier(tier).blocks.len() as u64),
             block_samples: view.blocks.iter().map(|block| block.samples).sum(),
             bytes: counts.bytes.load(Ordering::Relaxed),
             waiting: view.sealed.len() as u64,
@@ -212,7 +215,12 @@ fn open_blocks(
     let mut found = Vec::new();
     for path in block_files(shared)? {
         let Some(name) = name_of(&path) else { continue };
-        match block::open(&*shared.disk, &path) {
+        let opened = block::open(&*shared.disk, &path);
+        let named = opened.and_then(|opened| match opened.index.kind == name.kind {
+            true => Ok(opened),
+            false => Err(StoreError::damaged(&path, "its name says that it is something else")),
+        });
+        match named {
             Ok(opened) => found.push((name, path, opened)),
             // Merged or removed since the listing, by the process that writes it.
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
@@ -225,26 +233,45 @@ fn open_blocks(
             }
         }
     }
+    let (mut tiers, mut found): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|(name, ..)| name.kind.tier().is_some());
+    // Of two of one day, the later was made from more.
+    tiers.sort_by_key(|(name, ..)| std::cmp::Reverse(name.number));
+    for (name, path, opened) in tiers {
+        let mut view = shared.view_of_mut(name.kind.tier());
+        match view.blocks.iter().any(|block| block.name.start == name.start) {
+            true => remove_superseded(shared, &path)?,
+            false => shared.add_block(&mut view, opened, name, path),
+        }
+    }
     // Of two blocks with the same window, the larger was merged from the smaller.
     found.sort_by_key(|(name, ..)| {
         (name.kind == Kind::Import, std::cmp::Reverse((name.kind, name.number)))
     });
-    let mut view = shared.view_mut();
     for (name, path, opened) in found {
-        let windows = &opened.index.windows;
-        let is_closed = |(first, count): &(i64, u32)| {
-            view.closed.range(*first..first.saturating_add(i64::from(*count))).next().is_some()
-        };
-        if name.kind.is_derived() && windows.iter().any(is_closed) {
-            if !shared.read_only {
-                let failed = |source| StoreError::new("cannot remove", &path, source);
-                shared.disk.remove(&path).map_err(failed)?;
+        let mut view = shared.view_mut();
+        match view.covers(&opened.index.windows) {
+            _ if !name.kind.is_derived() => shared.add_block(&mut view, opened, name, path),
+            Covers::None => shared.add_block(&mut view, opened, name, path),
+            Covers::All => remove_superseded(shared, &path)?,
+            // None of ours: somebody has put it there.
+            Covers::Some => {
+                let error = StoreError::damaged(&path, "it shares windows with another block");
+                shared.count_damage();
+                let path = if shared.read_only { path } else { shared.set_aside(&path)? };
+                set_aside.push((path, error));
             }
-            continue;
         }
-        shared.add_block(&mut view, opened, name, path);
     }
     Ok(())
+}
+
+/// Removes a file whose content another has: the writer was interrupted before it could.
+fn remove_superseded(shared: &Shared, path: &Path) -> Result<(), StoreError> {
+    if shared.read_only {
+        return Ok(());
+    }
+    shared.disk.remove(path).map_err(|source| StoreError::new("cannot remove", path, source))
 }
 
 /// One record, under the lock.
@@ -500,5 +527,48 @@ mod tests {
         }
         assert_eq!(bits(&points(&again.store, "a", Range::ALL)), bits(&expected));
         assert_eq!(points(&again.store, "up", Range::ALL).len(), 20_000);
+    }
+
+    #[test]
+    fn a_day_that_is_over_is_down_sampled_once() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let mut opened = Store::open(Arc::clone(&disk), Config::new("/store")).unwrap();
+        let mut upkeep = opened.store.upkeep();
+        let day = 24 * 60 * 60;
+        for second in (0..day + 2 * 900 + 200).filter(|second| second % 7 == 0 || *second > day) {
+            opened.store.apply(position(second), &snapshot(second, &[("a", second as f64)]), true);
+        }
+        let report = upkeep.round();
+        assert!(report.errors.is_empty(), "{:?}", report.errors);
+        assert_eq!(opened.store.stats().tier_blocks, [1, 1]);
+        assert!(upkeep.round().merged.is_empty(), "nothing is done twice");
+
+        let reader = opened.store.reader().tier(Tier::FiveMinutes);
+        let mut figures = Vec::new();
+        let mut selection = reader.select(&[Matcher::equal("__name__", "a")], Range::ALL, None);
+        for place in 0..selection.series().len() {
+            let mut points = Vec::new();
+            selection.samples(place, &mut points);
+            assert_eq!(points.len(), 288);
+            let aggregate = selection.series()[place].labels.get("__aggregate__").unwrap();
+            let second = points[1];
+            assert_eq!(second.at.as_millis(), 600_000);
+            figures.push((aggregate.to_owned(), second.value));
+        }
+        // 301, 308, … 595: 43 of them; the one before is 294.
+        let expected = [
+            ("count", 43.0),
+            ("increase", 301.0),
+            ("last", 595.0),
+            ("max", 595.0),
+            ("min", 301.0),
+            ("sum", 19_264.0),
+        ];
+        assert_eq!(figures, expected.map(|(aggregate, value)| (aggregate.to_owned(), value)));
+
+        drop((opened, upkeep));
+        let again = Store::open(disk, Config::new("/store")).unwrap();
+        assert_eq!(again.store.stats().tier_blocks, [1, 1]);
+        assert!(again.set_aside.is_empty());
     }
 }

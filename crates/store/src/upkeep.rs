@@ -11,12 +11,14 @@ use crate::{
     head::WINDOW_MILLIS,
     merge, retain,
     shared::{Sealed, Shared},
-    store::list,
+    store::{HeldLock, list},
+    tier,
 };
 
 #[derive(Debug)]
 pub struct Upkeep {
     shared: Arc<Shared>,
+    _lock: HeldLock,
 }
 
 /// What one round did.
@@ -32,8 +34,8 @@ pub struct Report {
 }
 
 impl Upkeep {
-    pub(crate) fn new(shared: Arc<Shared>) -> Upkeep {
-        Upkeep { shared }
+    pub(crate) fn new(shared: Arc<Shared>, lock: HeldLock) -> Upkeep {
+        Upkeep { shared, _lock: lock }
     }
 
     /// One round: writes the windows that are over as blocks, takes in imported blocks, merges what
@@ -48,6 +50,7 @@ impl Upkeep {
             retain::remove_leftovers(shared, &mut report);
             take_in(shared, &mut report);
             merge::merge_all(shared, &mut report);
+            tier::derive_all(&self.shared, &mut report);
             retain::by_age(shared, &mut report);
             retain::by_size(shared, &mut report);
         }

@@ -119,10 +119,7 @@ impl Index {
         let mut take = Take::new(bytes);
         let texts = read_texts(&mut take)?;
         let kind = kind(take.number()?)?;
-        let mut windows = Vec::new();
-        for _ in 0..take.count()? {
-            windows.push((take.signed()?, take.small()?));
-        }
+        let windows = read_windows(&mut take)?;
         let replay_from = read_position(&mut take)?;
         let mut at = chunks.start;
         let mut clocks = Vec::new();
@@ -138,6 +135,23 @@ impl Index {
         }
         Ok(Index { kind, windows, replay_from, clocks, series })
     }
+}
+
+/// The most windows of one block, far more than a day has.
+const MOST_WINDOWS: u64 = 10_000;
+
+fn read_windows(take: &mut Take<'_>) -> Taken<Vec<(i64, u32)>> {
+    let mut windows = Vec::new();
+    let mut all = 0;
+    for _ in 0..take.count()? {
+        let (first, count) = (take.signed()?, take.small()?);
+        all += u64::from(count);
+        if all > MOST_WINDOWS {
+            return Err("a block with too many windows");
+        }
+        windows.push((first, count));
+    }
+    Ok(windows)
 }
 
 fn kind(number: u64) -> Taken<Kind> {

@@ -83,7 +83,7 @@ fn merge(
 ) -> Result<Option<Name>, StoreError> {
     let numbers: Vec<u64> = blocks.iter().map(|block| block.name.number).collect();
     let budget = blocks.iter().map(|block| block.bytes).sum::<u64>() + SLACK;
-    if let Err(error) = retain::make_room(shared, budget, &numbers, report) {
+    if let Err(error) = retain::make_room(shared, budget, start, report) {
         let is_full = matches!(error, StoreError::NoRoom { .. });
         return if is_full { Ok(None) } else { Err(error) };
     }

@@ -72,23 +72,28 @@ fn model(history: &[Applied]) -> Model {
 }
 
 fn with_import(model: &Model) -> Model {
+    with_days(model, &IMPORTED)
+}
+
+/// A day of an import is one file.
+fn with_days(model: &Model, days: &[i64]) -> Model {
     let mut model = model.clone();
-    for (at, value) in imported_points() {
+    for (at, value) in imported_points(days) {
         model.import(key("old", [("from", "elsewhere")]), at, value);
     }
     model
 }
 
-fn imported_points() -> Vec<(i64, f64)> {
+fn imported_points(days: &[i64]) -> Vec<(i64, f64)> {
     let points = |start: i64| (0..20).map(move |n| (start + n * MINUTE, n as f64 / 4.0));
-    IMPORTED.into_iter().flat_map(points).collect()
+    days.iter().copied().flat_map(points).collect()
 }
 
 fn import(disk: &CrashDisk) -> Result<(), StoreError> {
     let mut importer = Importer::new(Arc::new(disk.clone()), &config())?;
     let old = key("old", [("from", "elsewhere")]);
     let series = importer.series(old.name, old.labels);
-    for (at, value) in imported_points() {
+    for (at, value) in imported_points(&IMPORTED) {
         importer.push(series, Timestamp::from_millis(at), value)?;
     }
     importer.finish().map(drop)
@@ -102,12 +107,15 @@ struct Done {
 }
 
 impl Done {
-    /// What the store may answer: an import that failed is there whole, or not at all.
+    /// What the store may answer: of an import that failed each day is there whole, or not at all.
     fn truths(&self, model: &Model) -> Vec<Model> {
         match self.import {
             None => vec![model.clone()],
             Some(Ok(())) => vec![with_import(model)],
-            Some(Err(_)) => vec![model.clone(), with_import(model)],
+            Some(Err(_)) => {
+                let day = |day: i64| with_days(model, &[day]);
+                vec![model.clone(), day(IMPORTED[0]), day(IMPORTED[1]), with_import(model)]
+            }
         }
     }
 }
@@ -189,6 +197,13 @@ fn check_after(disk: &CrashDisk, done: &Done, model: &Model, story: &str) {
     assert_tidy(disk.memory(), story);
     let store = reopen(disk, &config(), &done.applied);
     assert_one_of(&all(&store, None), &truths, &format!("{story}, opened again"));
+    if done.import.is_some() {
+        // Whoever imports once more has all of it, and nothing twice.
+        import(disk).unwrap();
+        settle(&store, story);
+        let truth = with_import(model).all(None);
+        assert_same(&all(&store, None), &truth, &format!("{story}, imported again"));
+    }
 }
 
 /// The same with so little kept that whole blocks go while others are made.

@@ -6,7 +6,9 @@ use farol_store::is_stale;
 
 use crate::{
     model::Answers,
-    scene::{DAY, MINUTE, Pair, SECOND, WINDOW, all, config, numbered, reopen, sample, snapshot},
+    scene::{
+        DAY, MINUTE, Pair, SECOND, WINDOW, all, config, numbered, reopen, sample, settle, snapshot,
+    },
 };
 
 /// A snapshot: seconds since the day began, seconds of the interval, its series with their values; of
@@ -311,4 +313,35 @@ fn up_follows_the_fast_lane_alone() {
     let found = all(&store, None);
     let points: Vec<_> = found.values().flatten().collect();
     assert_eq!(points, [(&(DAY + MINUTE), &1.0_f64.to_bits())]);
+}
+
+/// A hole between two windows that are one block by now, filled when the clock is set back into it.
+#[test]
+fn a_window_between_those_of_a_block_is_read_between_them() {
+    let disk = MemoryDisk::new();
+    let mut pair = Pair::new(&disk, &config());
+    let window = |number: i64, minute: i64, samples: &[(&'static str, f64)]| {
+        tick(number * 900 + minute * 60, 60, samples).record()
+    };
+    for number in [0, 7] {
+        pair.apply(window(number, 13, &[("a", 1.0), ("b", 1.0)]), true);
+        pair.apply(window(number, 14, &[("a", 2.0)]), true);
+    }
+    for number in 20..25 {
+        pair.apply(window(number, 0, &[("c", 1.0)]), true);
+    }
+    pair.round();
+    assert_eq!(pair.store.stats().blocks, 2, "one of both, and one more");
+    pair.apply(window(1, 0, &[("b", 3.0)]), true);
+    pair.apply(window(6, 14, &[("a", 3.0), ("b", 4.0)]), true);
+    pair.assert_equal("in memory");
+    let mut pair = pair.restart(&disk, &config());
+    pair.assert_equal("restarted");
+    for other in others() {
+        pair.apply(other, true);
+    }
+    settle(&pair.store, "in blocks");
+    pair.assert_equal("in blocks");
+    let pair = pair.restart(&disk, &config());
+    pair.assert_equal("in blocks, restarted");
 }

@@ -9,15 +9,20 @@ mod collectors;
 mod completions;
 mod config;
 mod doctor;
+mod export;
 mod foreign;
 mod health;
+mod import;
 mod journal;
 mod man;
+mod moment;
 pub mod out;
 mod reload;
 mod run;
 mod running;
+mod selector;
 mod status;
+mod store;
 
 pub use out::{Out, complain};
 
@@ -95,6 +100,24 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Read, follow and verify the journal",
         configure: journal::configure,
         run: journal::run,
+    },
+    Subcommand {
+        name: "import",
+        about: "Take in samples from elsewhere: text with time stamps",
+        configure: import::configure,
+        run: import::run,
+    },
+    Subcommand {
+        name: "export",
+        about: "Write the samples of chosen series, up to now",
+        configure: export::configure,
+        run: export::run,
+    },
+    Subcommand {
+        name: "store",
+        about: "Say what the store holds, verify it, derive it anew",
+        configure: store::configure,
+        run: store::run,
     },
     Subcommand {
         name: "completions",

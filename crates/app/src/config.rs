@@ -28,7 +28,7 @@ pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
     Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-    ProcessGroup, Retention, Target, Web,
+    ProcessGroup, Retention, Store, Target, Web,
 };
 
 mod build;
@@ -127,6 +127,11 @@ pub fn from_process(flags: Vec<(String, String)>) -> Result<Loaded, Problems> {
 /// A span as the configuration writes it (`1h30m`), for flags that are no settings.
 pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     units::duration(text).map_err(|wrong| wrong.why)
+}
+
+/// The same the other way.
+pub fn show_duration(duration: std::time::Duration) -> String {
+    units::show_duration(duration)
 }
 
 /// The number of a group by its name in `/etc/group`.

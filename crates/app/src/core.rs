@@ -1,9 +1,10 @@
 //! The core: the only writer. Everything that can wake the program is an [`Event`]; [`Core::apply`]
 //! decides, synchronously, and nothing in it waits for a network, a query or a sync.
 //!
-//! A snapshot is appended to the journal, then published as *current*. If the append fails it is
-//! only published: what is served stays true while the disk is full, and the gap is counted,
-//! named in `/health`, and recorded once writing works again.
+//! A snapshot is appended to the journal, handed to the store's thread, and published as *current*. If
+//! the append fails it is only published: what is served stays true while the disk is full, the
+//! store never knows more than the journal, and the gap is counted, named in `/health`, and
+//! recorded once writing works again.
 
 use std::{
     sync::{
@@ -19,7 +20,7 @@ use farol_journal::{Journal, JournalError};
 use farol_model::{Current, Lane, Record, Snapshot, State, Text, Timestamp, Verdict, Writer};
 use tokio::sync::watch;
 
-use crate::clock;
+use crate::{clock, history::Feed};
 
 /// Everything that can wake the core.
 #[derive(Debug)]
@@ -40,6 +41,10 @@ pub type OpenJournal = Box<dyn FnMut() -> Result<Journal, JournalError> + Send>;
 pub struct Core {
     host: Text,
     journal: JournalSlot,
+    /// To the store; none in tests of the core alone.
+    history: Option<Feed>,
+    /// The time of the snapshot that was journaled last.
+    journaled: Option<Timestamp>,
     /// What could not be written since the last success.
     gap: Option<Gap>,
     unjournaled: u64,
@@ -99,6 +104,8 @@ impl Core {
         Core {
             host,
             journal,
+            history: None,
+            journaled: None,
             gap: None,
             unjournaled: 0,
             lanes: [None, None],
@@ -106,6 +113,12 @@ impl Core {
             current,
             board,
         }
+    }
+
+    /// What is journaled is handed over there too.
+    pub fn feeding(mut self, history: Feed) -> Core {
+        self.history = Some(history);
+        self
     }
 
     /// The core's thread: applies until it is told to stop.
@@ -167,12 +180,17 @@ impl Core {
         let result = match &mut self.journal {
             JournalSlot::Open(journal) => journal
                 .append(&Record::Snapshot(Arc::clone(snapshot)))
-                .map(drop)
                 .map_err(|error| error.to_string()),
             JournalSlot::Closed { reason, .. } => Err(reason.to_string()),
         };
         match result {
-            Ok(()) => self.close_gap(now),
+            Ok(at) => {
+                self.journaled = Some(snapshot.at);
+                if let Some(history) = &mut self.history {
+                    history.hand_over(at, snapshot);
+                }
+                self.close_gap(now);
+            }
             Err(reason) => self.widen_gap(snapshot.at, reason.into()),
         }
     }
@@ -267,6 +285,7 @@ impl Core {
             figures.lanes[lane.index()].apply_seconds = Some(took.as_secs_f64());
             figures.journal_unjournaled = self.unjournaled;
             figures.journal_degraded = self.gap.is_some();
+            figures.journal_newest = self.journaled;
             let Some(stats) = stats else { return };
             for (held, stream) in figures.journal.iter_mut().zip(stats.streams) {
                 held.bytes = stream.bytes;

@@ -228,7 +228,7 @@ impl Watch {
     /// The thread that looks.
     pub fn start(&self) -> io::Result<Repeating> {
         let kept = Arc::clone(&self.kept);
-        Repeating::start("door", LOOK_INTERVAL, move || lock(&kept).look())
+        Repeating::start("door", LOOK_INTERVAL, move |_| lock(&kept).look())
     }
 
     /// Whether the door may become that of `config`, and a way to let it.

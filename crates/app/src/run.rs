@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
+use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, JournalError};
 use farol_model::{Current, Text};
@@ -34,13 +35,14 @@ use crate::{
     core::{Core, Event},
     door::{self, Watch},
     follow::{self, Follower},
+    history::{self, History, Place, UpkeepSlot},
     logging,
     parts::{self, Boards},
     probes,
     sampler::{Plan, Sampler},
     service::{self, Signals},
     serving, threads,
-    upkeep::{self, Repeating, SyncerSlot},
+    upkeep::{self, JournalUpkeep, Repeating, SyncerSlot},
 };
 
 /// The program's three shapes.
@@ -140,8 +142,8 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     let socket = socket.filter(|_| control.is_some());
 
     let source = match shape.collects() {
-        true => Source::collect(&config, plans, current, &boards)?,
-        false => Source::follow(&config, current, ready.clone(), &boards)?,
+        true => Source::collect(shape, &config, plans, current, &boards)?,
+        false => Source::follow(&config, has_data, current, ready.clone(), &boards)?,
     };
     let (door, watch_door) = match opened {
         Some(opened) => {
@@ -183,20 +185,27 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     Ok(ExitCode::SUCCESS)
 }
 
-/// What feeds `current`: this process's own samplers, or another's journal.
+/// What feeds `current` and the store: this process's own samplers, or another's journal.
 #[derive(Debug)]
 enum Source {
     Collecting {
-        samplers: [Sampler; 2],
+        /// Both lanes', or none where nothing is to be collected.
+        samplers: Vec<Sampler>,
         core: SyncSender<Event>,
         core_thread: JoinHandle<()>,
+        history: History,
         helpers: Vec<Repeating>,
     },
-    Following(Follower),
+    Following {
+        follower: Follower,
+        history: History,
+        upkeep: Repeating,
+    },
 }
 
 impl Source {
     fn collect(
+        shape: Shape,
         config: &Config,
         plans: [Plan; 2],
         current: watch::Sender<Arc<Current>>,
@@ -224,19 +233,24 @@ impl Source {
             }
             Err(error) => return Err(error.into()),
         };
+        let upkeep = UpkeepSlot::default();
+        let place = store_place(shape, config)?;
+        let settings_of_history = history_settings(config, place, &upkeep, boards);
+        let (history, feed) = History::fed(settings_of_history)?;
         let sync_interval = config.journal.sync_interval;
+        let journal = JournalUpkeep {
+            disk,
+            logs: config.logs.clone(),
+            settings,
+            syncer: Arc::clone(&syncer),
+        };
         let helpers = vec![
-            upkeep::start_sync(Arc::clone(&syncer), sync_interval, Arc::clone(&boards.own))?,
-            upkeep::start_upkeep(
-                disk,
-                config.logs.clone(),
-                settings,
-                syncer,
-                Arc::clone(&boards.own),
-            )?,
+            upkeep::start_sync(syncer, sync_interval, Arc::clone(&boards.own))?,
+            upkeep::start_upkeep(Some(journal), upkeep, Arc::clone(&boards.own))?,
         ];
 
         let (mailbox, inbox) = sync_channel(MAILBOX);
+        let core = core.feeding(feed);
         let core_thread =
             std::thread::Builder::new().name("core".into()).spawn(move || core.run(&inbox))?;
         let started = Event::Happened {
@@ -244,21 +258,23 @@ impl Source {
             message: format!("farol {} started", crate::cli::VERSION).into(),
         };
         mailbox.send(started).ok();
-        let [fast, slow] = plans;
-        let start = |plan| Sampler::start(plan, mailbox.clone(), Arc::clone(&boards.own));
-        let fast = start(fast)?;
-        // In this order, so that every line but the very first has all vital signs.
-        fast.wait_for_first_tick(FIRST_TICK_PATIENCE);
-        let samplers = [fast, start(slow)?];
-        Ok(Source::Collecting { samplers, core: mailbox, core_thread, helpers })
+        let samplers = match config.collectors.none {
+            true => Vec::new(),
+            false => start_samplers(plans, &mailbox, &boards.own)?,
+        };
+        Ok(Source::Collecting { samplers, core: mailbox, core_thread, history, helpers })
     }
 
     fn follow(
         config: &Config,
+        has_data: bool,
         current: watch::Sender<Arc<Current>>,
         ready: watch::Sender<bool>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
+        let upkeep = UpkeepSlot::default();
+        let history = follow_history(config, has_data, &upkeep, boards)?;
+        let upkeep = upkeep::start_upkeep(None, upkeep, Arc::clone(&boards.own))?;
         let follower = Follower::start(follow::Settings {
             disk: Arc::new(RealDisk),
             logs: config.logs.clone(),
@@ -267,13 +283,14 @@ impl Source {
             ready,
             followed: Arc::clone(&boards.followed),
         })?;
-        Ok(Source::Following(follower))
+        Ok(Source::Following { follower, history, upkeep })
     }
 
-    /// Samplers first, then the core with its last lines, then what syncs and tidies.
+    /// Samplers first, then the core with its last lines, the store that takes them, and then what
+    /// syncs and tidies.
     fn stop(self) {
         match self {
-            Source::Collecting { samplers, core, core_thread, helpers } => {
+            Source::Collecting { samplers, core, core_thread, history, helpers } => {
                 for sampler in samplers {
                     sampler.stop(STOP_PATIENCE);
                 }
@@ -281,13 +298,83 @@ impl Source {
                 if !told || !threads::join_within(core_thread, STOP_PATIENCE) {
                     tracing::error!("the journal's disk hangs; its last lines may be lost");
                 }
+                history.stop(STOP_PATIENCE);
                 for helper in helpers {
                     helper.stop(STOP_PATIENCE);
                 }
             }
-            Source::Following(follower) => follower.stop(STOP_PATIENCE),
+            Source::Following { follower, history, upkeep } => {
+                follower.stop(STOP_PATIENCE);
+                history.stop(STOP_PATIENCE);
+                upkeep.stop(STOP_PATIENCE);
+            }
         }
     }
+}
+
+fn start_samplers(
+    plans: [Plan; 2],
+    mailbox: &SyncSender<Event>,
+    board: &Arc<own::Board>,
+) -> io::Result<Vec<Sampler>> {
+    let [fast, slow] = plans;
+    let start = |plan| Sampler::start(plan, mailbox.clone(), Arc::clone(board));
+    let fast = start(fast)?;
+    // In this order, so that every line but the very first has all vital signs.
+    fast.wait_for_first_tick(FIRST_TICK_PATIENCE);
+    Ok(vec![fast, start(slow)?])
+}
+
+fn store_place(shape: Shape, config: &Config) -> anyhow::Result<Place> {
+    let dir = history::store_dir(config, shape);
+    let config = history::store_config(config, dir, group_id(config)?);
+    Ok(Place { disk: Arc::new(RealDisk), config })
+}
+
+fn history_settings(
+    config: &Config,
+    place: Place,
+    upkeep: &UpkeepSlot,
+    boards: &Boards,
+) -> history::Settings {
+    history::Settings {
+        disk: Arc::new(RealDisk),
+        logs: config.logs.clone(),
+        place,
+        upkeep: Arc::clone(upkeep),
+        board: Arc::clone(&boards.own),
+    }
+}
+
+/// A server's store is its own affair: where it may write nothing, or another server with the same
+/// folder has the store already, it keeps its history in memory.
+fn follow_history(
+    config: &Config,
+    has_data: bool,
+    upkeep: &UpkeepSlot,
+    boards: &Boards,
+) -> anyhow::Result<History> {
+    let place = store_place(Shape::Serve, config)?;
+    let in_memory = Place::in_memory(place.config.clone());
+    if !has_data {
+        tracing::warn!(
+            data = %config.data.display(),
+            "the data folder cannot be written: history is kept in memory, and read from the journal anew at each start"
+        );
+        return History::following(history_settings(config, in_memory, upkeep, boards));
+    }
+    let opened = History::following(history_settings(config, place, upkeep, boards));
+    match opened {
+        Err(error) if is_locked(&error) => {
+            tracing::warn!(%error, "history is kept in memory");
+            History::following(history_settings(config, in_memory, upkeep, boards))
+        }
+        opened => opened,
+    }
+}
+
+fn is_locked(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(farol_store::StoreError::Locked { .. }))
 }
 
 /// The running program, as the main thread holds it.
@@ -328,8 +415,10 @@ impl Program {
         }
         let web = tokio::spawn(farol_web::serve(listeners, site, raised(stopping)));
         self.start_probes();
-        if self.shape.collects() {
+        if self.ticks() {
             tokio::spawn(raise_when_first_ticks_are_in(self.current.clone(), self.ready.clone()));
+        } else if self.shape.collects() {
+            self.ready.send_replace(true);
         }
         self.say_where(addresses, under_tls, out);
         service::notify(&[sd_notify::NotifyState::Ready]);
@@ -369,6 +458,11 @@ impl Program {
         Ok(())
     }
 
+    /// Whether collectors run in this process.
+    fn ticks(&self) -> bool {
+        self.shape.collects() && !self.config.collectors.none
+    }
+
     fn say_where(&self, addresses: &[SocketAddr], under_tls: bool, out: &mut Out) {
         for address in addresses {
             let address = serving::web_address(*address, under_tls);
@@ -406,7 +500,12 @@ impl Program {
     }
 
     fn try_reload(&mut self) -> anyhow::Result<()> {
-        let loaded = config::from_process(self.flags.clone())?;
+        let mut loaded = config::from_process(self.flags.clone())?;
+        let needs_restart = needs_restart(&self.config, &loaded.config);
+        if loaded.config.collectors.none != self.config.collectors.none {
+            // Lanes neither begin nor end while the program runs.
+            loaded.config.collectors = self.config.collectors.clone();
+        }
         let plans = parts::plans(&loaded.config, &self.boards)?;
         let opened = self.door.as_ref().map(|door| door.prepare(&loaded.config)).transpose()?;
         if let (Some(door), Some(opened)) = (&self.door, opened) {
@@ -415,7 +514,7 @@ impl Program {
             }
             door.replace(&loaded.config.door, opened);
         }
-        for key in needs_restart(&self.config, &loaded.config) {
+        for key in needs_restart {
             tracing::warn!(key, "this change needs a restart; the rest is taken");
         }
         if let Source::Collecting { samplers, core, .. } = &self.source {
@@ -436,7 +535,8 @@ impl Program {
 
     /// Ends the probes that run, and starts those of the configuration.
     fn start_probes(&mut self) {
-        if !self.shape.collects() {
+        // Nobody would ask for their results.
+        if !self.ticks() {
             return;
         }
         let (stop, stopping) = watch::channel(false);
@@ -466,6 +566,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("group", old.group != new.group),
         ("web", old.web != new.web),
         ("journal", old.journal != new.journal),
+        ("store", old.store != new.store),
+        ("collectors.none", old.collectors.none != new.collectors.none),
         ("log", old.log != new.log),
     ];
     changes.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
@@ -526,7 +628,8 @@ fn log_settings(shape: Shape, config: &Config) -> logging::Settings {
 fn announce(shape: Shape, loaded: &Loaded, log: &str, out: &mut Out) {
     // Into a file nobody looks at the start; `docker logs` and `journalctl` show what is said here.
     let to_file = !log.starts_with("standard ");
-    let doubts = if shape.collects() { parts::doubts(loaded) } else { Vec::new() };
+    let looks = shape.collects() && !loaded.config.collectors.none;
+    let doubts = if looks { parts::doubts(loaded) } else { Vec::new() };
     for warning in loaded.warnings.iter().chain(&doubts) {
         tracing::warn!("{warning}");
         if to_file {

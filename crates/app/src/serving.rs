@@ -8,7 +8,8 @@ use std::{
 };
 
 use anyhow::Context;
-use farol_model::{Current, Timestamp};
+use farol_collect::own;
+use farol_model::{Current, Sample, Timestamp};
 use serde_json::Value;
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -36,13 +37,19 @@ pub(crate) fn site(
     let read_only = (shape == Shape::Serve).then(|| {
         "this process only reads; run `farol reload` beside the process that collects".to_owned()
     });
-    let followed = (shape == Shape::Serve).then(|| Arc::clone(&boards.followed));
-    let live = move || match &followed {
-        Some(followed) => followed.lock().unwrap_or_else(PoisonError::into_inner).samples(),
-        None => Vec::new(),
+    let without_collectors = shape != Shape::Serve && config.collectors.none;
+    let live: Live = match shape {
+        Shape::Serve => live_of_a_server(boards),
+        Shape::Run | Shape::Collect if without_collectors => {
+            let own = Arc::clone(&boards.own);
+            Arc::new(move || own::samples(&own.figures()))
+        }
+        Shape::Run | Shape::Collect => Arc::new(Vec::new),
     };
+    let own = Arc::clone(&boards.own);
     farol_web::Site {
-        live: Arc::new(live),
+        live,
+        history: Arc::new(move || own.figures().store.as_ref().map(history)),
         texts: Arc::clone(&boards.texts),
         current,
         ready,
@@ -54,6 +61,7 @@ pub(crate) fn site(
             revision: REVISION,
             command: shape.name(),
             started,
+            without_collectors,
         },
         settings: Arc::new(farol_web::Settings {
             telemetry_path: config.web.telemetry_path.clone(),
@@ -65,6 +73,31 @@ pub(crate) fn site(
             body_limit: usize::try_from(config.web.body_limit).unwrap_or(usize::MAX),
             read_only,
         }),
+    }
+}
+
+type Live = Arc<dyn Fn() -> Vec<Sample> + Send + Sync>;
+
+/// What is of the server itself: the rest of its `farol_*` is the writer's.
+fn live_of_a_server(boards: &Boards) -> Live {
+    let (followed, own) = (Arc::clone(&boards.followed), Arc::clone(&boards.own));
+    Arc::new(move || {
+        let mut samples = followed.lock().unwrap_or_else(PoisonError::into_inner).samples();
+        samples.extend(own.figures().store.iter().flat_map(own::follower_store_samples));
+        samples.sort_by(|a, b| a.name.cmp(&b.name));
+        samples
+    })
+}
+
+fn history(store: &own::StoreFigures) -> farol_web::History {
+    let held = store.held.unwrap_or_default();
+    farol_web::History {
+        series: held.series,
+        blocks: held.blocks,
+        bytes: held.bytes,
+        max_bytes: store.max_bytes,
+        oldest: held.oldest,
+        fault: store.fault.clone(),
     }
 }
 

@@ -1,10 +1,11 @@
-//! The journal's two helpers beside the core: `sync` makes what was appended durable, `upkeep`
-//! compresses and retains closed segments. Neither ever holds up a tick.
+//! Two helpers beside the core: `sync` makes what was appended durable, `upkeep` compresses and
+//! retains closed segments of the journal, and cuts, merges and retains the store's blocks. Neither
+//! ever holds up a tick.
 
 use std::{
     path::PathBuf,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -14,13 +15,15 @@ use std::{
 use farol_collect::own;
 use farol_disk::Disk;
 use farol_journal::Syncer;
+use farol_store::Report;
 
-use crate::{clock, threads};
+use crate::{clock, history::UpkeepSlot, threads};
 
 /// The journal's syncer, from when the journal could be opened: a full disk may delay that.
 pub type SyncerSlot = Arc<OnceLock<Syncer>>;
 
-/// A thread that does one thing at once, at an interval, and once more at its end.
+/// A thread that does one thing at once, at an interval, and once more at its end, of which the thing
+/// is told.
 #[derive(Debug)]
 pub struct Repeating {
     stop: SyncSender<()>,
@@ -31,15 +34,15 @@ impl Repeating {
     pub(crate) fn start(
         name: &str,
         interval: Duration,
-        mut work: impl FnMut() + Send + 'static,
+        mut work: impl FnMut(bool) + Send + 'static,
     ) -> std::io::Result<Repeating> {
         let (stop, stopped) = sync_channel(1);
         let thread = thread::Builder::new().name(name.into()).spawn(move || {
-            work();
+            work(false);
             while !is_over(&stopped, interval) {
-                work();
+                work(false);
             }
-            work();
+            work(true);
         })?;
         Ok(Repeating { stop, thread })
     }
@@ -61,7 +64,7 @@ pub fn start_sync(
     board: Arc<own::Board>,
 ) -> std::io::Result<Repeating> {
     let mut complained = false;
-    Repeating::start("sync", interval, move || match syncer.get().map(Syncer::sync) {
+    Repeating::start("sync", interval, move |_| match syncer.get().map(Syncer::sync) {
         None => {}
         Some(Ok(())) => {
             complained = false;
@@ -75,20 +78,47 @@ pub fn start_sync(
     })
 }
 
-/// How often closed segments are looked at.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the store's windows and blocks are looked at: what is imported is seen soon.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// Every so many rounds closed segments are looked at too.
+const JOURNAL_ROUNDS: u64 = 6;
 
+/// What is known of a journal that this process writes.
+#[derive(Debug)]
+pub struct JournalUpkeep {
+    pub disk: Arc<dyn Disk>,
+    pub logs: PathBuf,
+    pub settings: farol_journal::Settings,
+    pub syncer: SyncerSlot,
+}
+
+/// Tidies the journal, where it is this process's own, and the store.
 pub fn start_upkeep(
-    disk: Arc<dyn Disk>,
-    logs: PathBuf,
-    settings: farol_journal::Settings,
-    syncer: SyncerSlot,
+    journal: Option<JournalUpkeep>,
+    store: UpkeepSlot,
     board: Arc<own::Board>,
 ) -> std::io::Result<Repeating> {
-    Repeating::start("upkeep", UPKEEP_INTERVAL, move || {
+    let mut round = 0;
+    Repeating::start("upkeep", UPKEEP_INTERVAL, move |is_last| {
+        if let Some(journal) = &journal
+            && (is_last || round % JOURNAL_ROUNDS == 0)
+        {
+            journal.round(&board);
+        }
+        round += 1;
+        // Held for the whole round: only a store that has just been opened waits for it.
+        if let Some(store) = &mut *store.lock().unwrap_or_else(PoisonError::into_inner) {
+            store.round();
+        }
+    })
+}
+
+impl JournalUpkeep {
+    fn round(&self, board: &own::Board) {
         // Before the journal is open, its folder may still be another writer's.
-        let Some(syncer) = syncer.get() else { return };
-        let report = farol_journal::upkeep(&*disk, &logs, &settings, syncer.open_segments());
+        let Some(syncer) = self.syncer.get() else { return };
+        let open = syncer.open_segments();
+        let report = farol_journal::upkeep(&*self.disk, &self.logs, &self.settings, open);
         for error in &report.errors {
             tracing::error!(%error, "a closed segment could not be compressed or removed");
         }
@@ -100,5 +130,46 @@ pub fn start_upkeep(
             );
             board.update(|figures| figures.journal_damaged_lines += parts);
         }
-    })
+    }
+}
+
+/// The store's upkeep, with what becomes of its reports.
+#[derive(Debug)]
+pub struct StoreUpkeep {
+    upkeep: farol_store::Upkeep,
+    board: Arc<own::Board>,
+    /// What the last round said of errors: the same again is not said again.
+    told: Vec<String>,
+}
+
+impl StoreUpkeep {
+    pub(crate) fn new(upkeep: farol_store::Upkeep, board: Arc<own::Board>) -> StoreUpkeep {
+        StoreUpkeep { upkeep, board, told: Vec::new() }
+    }
+
+    /// Windows that are over and not written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.upkeep.waiting()
+    }
+
+    pub(crate) fn round(&mut self) {
+        let report = self.upkeep.round();
+        for file in &report.imported {
+            tracing::info!(file, "the store took in what was imported");
+        }
+        let Report { written, merged, removed, .. } = &report;
+        tracing::debug!(?written, ?merged, ?removed, "upkeep of the store");
+        self.board.update(|figures| {
+            let Some(store) = &mut figures.store else { return };
+            store.upkeep_failures += report.errors.len() as u64;
+            if !written.is_empty() {
+                store.last_block = Some(clock::now());
+            }
+        });
+        let errors: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
+        for error in errors.iter().filter(|error| !self.told.contains(error)) {
+            tracing::error!(error, "the store's upkeep has met a problem; trying on");
+        }
+        self.told = errors;
+    }
 }

@@ -246,8 +246,8 @@ fn other_programs_names_mean_ours() {
         .good();
     let config = loaded.config;
     assert_eq!(config.listen.len(), 2);
-    assert_eq!(config.journal.metrics.age, Duration::from_secs(15 * 86_400));
-    assert_eq!(config.journal.metrics.size, 1_000_000_000);
+    assert_eq!(config.store.retention, Duration::from_secs(15 * 86_400));
+    assert_eq!(config.store.max_size, 1_000_000_000);
     assert_eq!(config.host.run, Path::new("/host/run"));
     assert_eq!(config.log.format, config::Format::Human);
     assert_eq!(config.collectors.netdev_device_exclude.0.as_str(), "^veth");

@@ -22,6 +22,7 @@ mod scrape;
 pub mod signs;
 pub mod summary;
 pub mod textfile;
+pub mod top_rows;
 pub mod view;
 
 pub use host::{Host, HotFile, Tree};

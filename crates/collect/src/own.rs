@@ -21,6 +21,24 @@ const JOURNAL_DAMAGED: &str = "farol_journal_damaged_lines_total";
 const JOURNAL_UNJOURNALED: &str = "farol_journal_unjournaled_snapshots_total";
 const JOURNAL_DEGRADED: &str = "farol_journal_degraded";
 const JOURNAL_SYNCED: &str = "farol_journal_last_sync_timestamp_seconds";
+const STORE_SERIES: &str = "farol_store_series";
+const STORE_HEAD_SERIES: &str = "farol_store_head_series";
+const STORE_HEAD_SAMPLES: &str = "farol_store_head_samples";
+const STORE_BLOCKS: &str = "farol_store_blocks";
+const STORE_BLOCK_SAMPLES: &str = "farol_store_block_samples";
+const STORE_BYTES: &str = "farol_store_bytes";
+const STORE_MAX_BYTES: &str = "farol_store_max_bytes";
+const STORE_OLDEST: &str = "farol_store_oldest_sample_timestamp_seconds";
+const STORE_HELD: &str = "farol_store_held_snapshots_total";
+const STORE_OVER_LIMIT: &str = "farol_store_over_limit_samples_total";
+const STORE_FOLDED: &str = "farol_store_folded_samples_total";
+const STORE_DAMAGED: &str = "farol_store_damaged_parts_total";
+const STORE_LAST_BLOCK: &str = "farol_store_last_block_timestamp_seconds";
+const STORE_REPLAYED: &str = "farol_store_replayed_records";
+const STORE_REPLAY_SECONDS: &str = "farol_store_replay_duration_seconds";
+const STORE_LAG: &str = "farol_store_lag_seconds";
+const STORE_UPKEEP_FAILURES: &str = "farol_store_upkeep_failures_total";
+const STORE_DEGRADED: &str = "farol_store_degraded";
 const RELOAD_SUCCEEDED: &str = "farol_config_last_reload_successful";
 const RELOAD_AT: &str = "farol_config_last_reload_success_timestamp_seconds";
 
@@ -29,6 +47,10 @@ const FOLLOWED_INCOMPLETE: &str = "farol_follow_incomplete_lines_total";
 const FOLLOWED_REPEATED: &str = "farol_follow_repeated_lines_total";
 const FOLLOWED_DAMAGED: &str = "farol_follow_damaged_parts_total";
 const FOLLOWED_GAPS: &str = "farol_follow_gaps_total";
+const FOLLOWER_STORE_BYTES: &str = "farol_follow_store_bytes";
+const FOLLOWER_STORE_DEGRADED: &str = "farol_follow_store_degraded";
+const FOLLOWER_STORE_MAX_BYTES: &str = "farol_follow_store_max_bytes";
+const FOLLOWER_STORE_SERIES: &str = "farol_follow_store_series";
 
 /// What `farol serve` says of its own reading, live: the rest of its `farol_*` is the writer's.
 pub const FOLLOWER_METRICS: &[Metric] = &[
@@ -41,6 +63,14 @@ pub const FOLLOWER_METRICS: &[Metric] = &[
     ),
     Metric::counter(FOLLOWED_LINES, "", "Good journal lines read."),
     Metric::counter(FOLLOWED_REPEATED, "", "Journal lines that were repeats and were dropped."),
+    Metric::gauge(FOLLOWER_STORE_BYTES, "bytes", "Bytes of its own store, which may be in memory."),
+    Metric::gauge(
+        FOLLOWER_STORE_DEGRADED,
+        "",
+        "Whether its own store cannot be written (1), so that history is missing, or is (0).",
+    ),
+    Metric::gauge(FOLLOWER_STORE_MAX_BYTES, "bytes", "Bytes that its own store never exceeds."),
+    Metric::gauge(FOLLOWER_STORE_SERIES, "", "Series in its own store."),
 ];
 
 /// A follower's figures, as samples sorted by name.
@@ -62,13 +92,24 @@ impl Followed {
             (FOLLOWED_LINES, self.lines),
             (FOLLOWED_REPEATED, self.repeated),
         ];
-        let sample = |(name, value): (&'static str, u64)| Sample {
-            name: Text::from_static(name),
-            labels: Labels::empty(),
-            value: value as f64,
-        };
-        rows.into_iter().map(sample).collect()
+        rows.into_iter().map(|(name, value)| sample(name, value)).collect()
     }
+}
+
+fn sample(name: &'static str, value: u64) -> Sample {
+    Sample { name: Text::from_static(name), labels: Labels::empty(), value: value as f64 }
+}
+
+/// What `farol serve` says of its own store, sorted by name: `farol_store_*` is the writer's.
+pub fn follower_store_samples(figures: &StoreFigures) -> Vec<Sample> {
+    let held = figures.held.as_ref();
+    let rows = [
+        (FOLLOWER_STORE_BYTES, held.map(|held| held.bytes)),
+        (FOLLOWER_STORE_DEGRADED, Some(u64::from(figures.fault.is_some()))),
+        (FOLLOWER_STORE_MAX_BYTES, Some(figures.max_bytes)),
+        (FOLLOWER_STORE_SERIES, held.map(|held| held.series)),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some(sample(name, value?))).collect()
 }
 
 pub const METRICS: &[Metric] = &[
@@ -107,6 +148,56 @@ pub const METRICS: &[Metric] = &[
     ),
     Metric::gauge(JOURNAL_SYNCED, "seconds", "When the journal was last synced to disk."),
     Metric::gauge(
+        STORE_SERIES,
+        "",
+        "Series in the store, those of the windows in memory and those in blocks.",
+    ),
+    Metric::gauge(STORE_HEAD_SERIES, "", "Series of the windows in memory."),
+    Metric::gauge(STORE_HEAD_SAMPLES, "", "Samples in memory that are in no block yet."),
+    Metric::gauge(STORE_BLOCKS, "", "Blocks of the store on disk."),
+    Metric::gauge(STORE_BLOCK_SAMPLES, "", "Samples in blocks."),
+    Metric::gauge(STORE_BYTES, "bytes", "Bytes of the store on disk."),
+    Metric::gauge(STORE_MAX_BYTES, "bytes", "Bytes that the store never exceeds."),
+    Metric::gauge(STORE_OLDEST, "seconds", "When the oldest sample in the store was taken."),
+    Metric::counter(
+        STORE_HELD,
+        "",
+        "Snapshots that were not stored because the store held their time already.",
+    ),
+    Metric::counter(
+        STORE_OVER_LIMIT,
+        "",
+        "Samples that were not stored because there were too many series at once.",
+    ),
+    Metric::counter(
+        STORE_FOLDED,
+        "",
+        "Samples of the largest processes that were added up under one name, as they had too many.",
+    ),
+    Metric::counter(STORE_DAMAGED, "", "Damaged parts of the store that were met and left out."),
+    Metric::gauge(STORE_LAST_BLOCK, "seconds", "When the store last wrote a block."),
+    Metric::gauge(
+        STORE_REPLAYED,
+        "",
+        "Snapshots that the store took from the journal when it was opened.",
+    ),
+    Metric::gauge(STORE_REPLAY_SECONDS, "seconds", "How long that took."),
+    Metric::gauge(
+        STORE_LAG,
+        "seconds",
+        "How far the newest snapshot in the store is behind the newest one in the journal.",
+    ),
+    Metric::counter(
+        STORE_UPKEEP_FAILURES,
+        "",
+        "What failed when blocks were written, merged or removed; it is tried again.",
+    ),
+    Metric::gauge(
+        STORE_DEGRADED,
+        "",
+        "Whether the store cannot be written (1), so that history is missing until it can, or is (0).",
+    ),
+    Metric::gauge(
         RELOAD_SUCCEEDED,
         "",
         "Whether the last reading of the configuration succeeded (1) or not (0).",
@@ -116,7 +207,7 @@ pub const METRICS: &[Metric] = &[
 
 pub const ENTRY: Entry = Entry {
     name: "farol",
-    about: "Farol's own figures: ticks, journal, reloads",
+    about: "Farol's own figures: ticks, journal, store, reloads",
     on: true,
     lane: Lane::Fast,
     scope: Scope::Own,
@@ -145,6 +236,10 @@ pub struct Figures {
     pub journal_unjournaled: u64,
     pub journal_degraded: bool,
     pub journal_last_sync: Option<Timestamp>,
+    /// The time of the snapshot that was journaled last.
+    pub journal_newest: Option<Timestamp>,
+    /// `None` where there is no store.
+    pub store: Option<StoreFigures>,
     /// `None` before the first (re)load.
     pub config_reload_succeeded: Option<bool>,
     pub config_reload_at: Option<Timestamp>,
@@ -170,6 +265,43 @@ pub struct JournalFigures {
     pub failed_appends: u64,
 }
 
+#[derive(Clone, Debug, Default)]
+pub struct StoreFigures {
+    pub max_bytes: u64,
+    /// Why there is no history at the moment.
+    pub fault: Option<String>,
+    /// `None` before it could be opened.
+    pub held: Option<StoreHoldings>,
+    /// The time of the snapshot that was applied last.
+    pub newest_applied: Option<Timestamp>,
+    pub last_block: Option<Timestamp>,
+    /// What was taken from the journal when the store was opened, once it was.
+    pub replay: Option<Replay>,
+    pub upkeep_failures: u64,
+}
+
+/// What a store says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreHoldings {
+    pub series: u64,
+    pub head_series: u64,
+    pub head_samples: u64,
+    pub blocks: u64,
+    pub block_samples: u64,
+    pub bytes: u64,
+    pub oldest: Option<Timestamp>,
+    pub held_snapshots: u64,
+    pub over_limit_samples: u64,
+    pub folded_samples: u64,
+    pub damaged_parts: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Replay {
+    pub snapshots: u64,
+    pub seconds: f64,
+}
+
 impl Board {
     pub fn update(&self, change: impl FnOnce(&mut Figures)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
@@ -190,18 +322,33 @@ struct Own {
 
 impl Collector for Own {
     fn collect(&mut self, _host: &Host, out: &mut Scrape) -> Result<(), CollectError> {
-        let figures = self.board.figures();
-        push_build(out, &figures);
-        for lane in Lane::ALL {
-            push_lane(out, lane, &figures.lanes[lane.index()]);
-        }
-        for (stream, journal) in Stream::ALL.into_iter().zip(&figures.journal) {
-            push_stream(out, stream, journal);
-        }
-        push_journal(out, &figures);
-        push_config(out, &figures);
+        push_all(out, &self.board.figures());
         Ok(())
     }
+}
+
+/// The same without a tick, sorted by name: for a process in which no collector runs.
+pub fn samples(figures: &Figures) -> Vec<Sample> {
+    let mut out = Scrape::new();
+    push_all(&mut out, figures);
+    let mut samples = out.samples().to_vec();
+    samples.sort_by(|a, b| a.name.cmp(&b.name));
+    samples
+}
+
+fn push_all(out: &mut Scrape, figures: &Figures) {
+    push_build(out, figures);
+    for lane in Lane::ALL {
+        push_lane(out, lane, &figures.lanes[lane.index()]);
+    }
+    for (stream, journal) in Stream::ALL.into_iter().zip(&figures.journal) {
+        push_stream(out, stream, journal);
+    }
+    push_journal(out, figures);
+    if let Some(store) = &figures.store {
+        push_store(out, store, figures.journal_newest);
+    }
+    push_config(out, figures);
 }
 
 fn push_build(out: &mut Scrape, figures: &Figures) {
@@ -251,6 +398,46 @@ fn push_journal(out: &mut Scrape, figures: &Figures) {
     out.push(JOURNAL_DEGRADED, &[], f64::from(u8::from(figures.journal_degraded)));
     if let Some(at) = figures.journal_last_sync {
         out.push(JOURNAL_SYNCED, &[], at.as_seconds());
+    }
+}
+
+fn push_store(out: &mut Scrape, figures: &StoreFigures, journaled: Option<Timestamp>) {
+    out.push(STORE_DEGRADED, &[], f64::from(u8::from(figures.fault.is_some())));
+    out.push(STORE_MAX_BYTES, &[], figures.max_bytes as f64);
+    out.push(STORE_UPKEEP_FAILURES, &[], figures.upkeep_failures as f64);
+    if let Some(held) = &figures.held {
+        push_holdings(out, held);
+    }
+    if let Some(at) = figures.last_block {
+        out.push(STORE_LAST_BLOCK, &[], at.as_seconds());
+    }
+    if let Some(replay) = figures.replay {
+        out.push(STORE_REPLAYED, &[], replay.snapshots as f64);
+        out.push(STORE_REPLAY_SECONDS, &[], rounded(replay.seconds));
+    }
+    if let (Some(journaled), Some(applied)) = (journaled, figures.newest_applied) {
+        out.push(STORE_LAG, &[], journaled.since(applied).as_secs_f64());
+    }
+}
+
+fn push_holdings(out: &mut Scrape, held: &StoreHoldings) {
+    let rows = [
+        (STORE_SERIES, held.series),
+        (STORE_HEAD_SERIES, held.head_series),
+        (STORE_HEAD_SAMPLES, held.head_samples),
+        (STORE_BLOCKS, held.blocks),
+        (STORE_BLOCK_SAMPLES, held.block_samples),
+        (STORE_BYTES, held.bytes),
+        (STORE_HELD, held.held_snapshots),
+        (STORE_OVER_LIMIT, held.over_limit_samples),
+        (STORE_FOLDED, held.folded_samples),
+        (STORE_DAMAGED, held.damaged_parts),
+    ];
+    for (name, value) in rows {
+        out.push(name, &[], value as f64);
+    }
+    if let Some(at) = held.oldest {
+        out.push(STORE_OLDEST, &[], at.as_seconds());
     }
 }
 
@@ -309,6 +496,54 @@ mod tests {
                 RELOAD_SUCCEEDED,
             ]
         );
+    }
+
+    #[test]
+    fn a_store_yields_what_is_known_of_it() {
+        let at = Timestamp::from_millis;
+        let (_, names) = collected(|figures| {
+            figures.store =
+                Some(StoreFigures { fault: Some("locked".into()), ..Default::default() });
+        });
+        let before_it_is_open = [STORE_DEGRADED, STORE_MAX_BYTES, STORE_UPKEEP_FAILURES];
+        assert_eq!(names[3..], before_it_is_open);
+
+        let (board, _) = collected(|figures| {
+            figures.journal_newest = Some(at(5000));
+            figures.store = Some(StoreFigures {
+                held: Some(StoreHoldings {
+                    series: 517,
+                    oldest: Some(at(1000)),
+                    ..Default::default()
+                }),
+                newest_applied: Some(at(3000)),
+                replay: Some(Replay { snapshots: 7, seconds: 0.25 }),
+                ..Default::default()
+            });
+        });
+        let samples = samples(&board.figures());
+        let value = |name: &str| samples.iter().find(|sample| sample.name == name).unwrap().value;
+        assert_eq!(value(STORE_LAG), 2.0);
+        assert_eq!((value(STORE_SERIES), value(STORE_OLDEST)), (517.0, 1.0));
+        assert_eq!((value(STORE_REPLAYED), value(STORE_REPLAY_SECONDS)), (7.0, 0.25));
+        assert!(samples.is_sorted_by(|a, b| a.name <= b.name));
+    }
+
+    #[test]
+    fn a_server_says_of_its_store_what_is_its_own() {
+        let held = StoreHoldings { series: 9, bytes: 100, ..StoreHoldings::default() };
+        let figures = StoreFigures { max_bytes: 64, held: Some(held), ..StoreFigures::default() };
+        let told: Vec<(Text, f64)> = follower_store_samples(&figures)
+            .into_iter()
+            .map(|sample| (sample.name, sample.value))
+            .collect();
+        let expected = [
+            (FOLLOWER_STORE_BYTES, 100.0),
+            (FOLLOWER_STORE_DEGRADED, 0.0),
+            (FOLLOWER_STORE_MAX_BYTES, 64.0),
+            (FOLLOWER_STORE_SERIES, 9.0),
+        ];
+        assert_eq!(told, expected.map(|(name, value)| (Text::from_static(name), value)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use farol_model::{Kind, Metric};
 
-use crate::{COLLECTORS, Entry, own, process, runner, summary};
+use crate::{COLLECTORS, Entry, own, process, runner, summary, top_rows};
 
 const HEAD: &str = "\
 <!-- Generated from the collectors' tables; \
@@ -31,11 +31,16 @@ pub fn reference_markdown(more: &[Chapter]) -> String {
         let about = format!("{}; {} lane, {state} by default.", entry.about, entry.lane.name());
         push_chapter(&mut page, entry.name, &about, entry.metrics);
     }
-    let rest: [Chapter; 4] = [
+    let rest: [Chapter; 5] = [
         ("scrape", "How each collector's last run went.", runner::METRICS),
         ("summary", "The machine's vital signs, computed from the above.", summary::metrics()),
         ("process", "This process; read at the scrape, not stored.", process::METRICS),
         ("follow", "In `farol serve`: its own reading; not stored.", own::FOLLOWER_METRICS),
+        (
+            "top rows",
+            "The rows of `top` as series in the store; not on `/metrics`. Labels: `name`, `user`, `unit`, `container`; processes that agree in all of them are added up.",
+            top_rows::METRICS,
+        ),
     ];
     for (name, about, metrics) in rest.iter().chain(more) {
         push_chapter(&mut page, name, about, metrics);

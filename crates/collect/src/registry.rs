@@ -12,6 +12,7 @@ use regex::Regex;
 
 use crate::{
     CollectError, Host, ProcessTable, Scrape, linux, own, probe, process, summary, textfile,
+    top_rows,
 };
 
 pub trait Collector: Send {
@@ -248,6 +249,7 @@ pub(crate) fn tables() -> impl Iterator<Item = (&'static str, &'static [Metric])
         ("summary", summary::metrics()),
         ("process", process::METRICS),
         ("follow", own::FOLLOWER_METRICS),
+        ("top rows", top_rows::METRICS),
     ])
 }
 

@@ -39,6 +39,7 @@ fn main() -> io::Result<()> {
     let site = Site {
         live: Arc::new(Vec::new),
         texts: Arc::default(),
+        history: Arc::new(|| None),
         current,
         ready,
         now: Arc::new(|| Timestamp::from_millis(0)),

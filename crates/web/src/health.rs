@@ -20,7 +20,7 @@ use farol_model::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::{Site, answer::Shared, guard::Refusal};
+use crate::{History, Site, answer::Shared, guard::Refusal};
 
 pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response<Body> {
     let health = Health::now(&shared.site);
@@ -87,6 +87,8 @@ pub(crate) struct Health {
     pub(crate) process: Option<Process>,
     pub(crate) lanes: Lanes,
     pub(crate) collectors: Vec<Collector>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<Store>,
     /// Not part of the object: see [`report`].
     #[serde(skip)]
     pub(crate) top: Vec<TopProcess>,
@@ -129,6 +131,17 @@ pub(crate) struct LaneAge {
     interval_seconds: f64,
 }
 
+/// What is kept of the past.
+#[derive(Debug, Serialize)]
+pub(crate) struct Store {
+    series: u64,
+    blocks: u64,
+    bytes: u64,
+    max_bytes: u64,
+    /// When the oldest sample was taken.
+    oldest: Option<String>,
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Collector {
     #[serde(serialize_with = "text")]
@@ -148,13 +161,21 @@ impl Health {
     pub(crate) fn now(site: &Site) -> Health {
         let now = (site.now)();
         let current = Arc::clone(&site.current.borrow());
-        let (status, problems) = status(&current, waiting_for(site), now);
-        let (state, reasons) = judgement(&current, status, &problems);
+        let (status, problems) = match site.about.without_collectors {
+            true => (Status::Ok, Vec::new()),
+            false => status(&current, waiting_for(site), now),
+        };
+        let (state, reasons) = match site.about.without_collectors {
+            true => (Judged::Unknown, vec![NO_COLLECTORS.to_owned()]),
+            false => judgement(&current, status, &problems),
+        };
+        let history = (site.history)();
+        let faults = site.door.borrow().fault.iter().map(ToString::to_string).collect::<Vec<_>>();
         let newest = current.newest(now);
         Health {
             status,
             problems,
-            warnings: site.door.borrow().fault.iter().map(ToString::to_string).collect(),
+            warnings: faults.into_iter().chain(history.iter().flat_map(no_history)).collect(),
             state: state.name(),
             reasons,
             host: current.host.clone(),
@@ -166,6 +187,7 @@ impl Health {
             process: process(now),
             lanes: lanes(&current, now),
             collectors: collectors(&current, now),
+            store: history.map(store),
             top: current.fresh(now).flat_map(|snapshot| snapshot.top.iter().cloned()).collect(),
         }
     }
@@ -178,6 +200,17 @@ impl Status {
             Status::Starting | Status::Stale | Status::Degraded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
+}
+
+const NO_COLLECTORS: &str = "no collectors run (as configured)";
+
+fn no_history(history: &History) -> Option<String> {
+    history.fault.as_ref().map(|fault| format!("history is not being stored: {fault}"))
+}
+
+fn store(history: History) -> Store {
+    let History { series, blocks, bytes, max_bytes, oldest, fault: _ } = history;
+    Store { series, blocks, bytes, max_bytes, oldest: oldest.map(rfc3339) }
 }
 
 /// What is missing while there is no data.

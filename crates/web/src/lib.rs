@@ -21,4 +21,4 @@ mod site;
 pub use counts::METRICS;
 pub use health::report as health_report;
 pub use server::serve;
-pub use site::{About, Command, Settings, Site};
+pub use site::{About, Command, History, Settings, Site};

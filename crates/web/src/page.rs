@@ -92,6 +92,9 @@ fn verdict(health: &Health) -> (&'static str, String) {
         Status::Starting => ("unknown", format!("Starting: {}", because(&health.problems))),
         Status::Stale => ("critical", format!("Not current: {}", because(&health.problems))),
         Status::Degraded => ("warning", format!("Degraded: {}", because(&health.problems))),
+        Status::Ok if health.age_seconds.is_none() => {
+            ("unknown", sentence("Not collecting", &health.reasons))
+        }
         Status::Ok => match health.state {
             "STABLE" => ("stable", sentence("All fine", &health.reasons)),
             "WARNING" => ("warning", sentence("WARNING", &health.reasons)),

@@ -22,6 +22,8 @@ pub struct Site {
     pub live: Arc<dyn Fn() -> Vec<Sample> + Send + Sync>,
     /// What text files say of their families. Nothing where another process collects.
     pub texts: Arc<textfile::Board>,
+    /// What this process keeps of the past; nothing where it keeps none.
+    pub history: Arc<dyn Fn() -> Option<History> + Send + Sync>,
     /// Who may come in; published whole whenever its files have changed for the better.
     pub door: watch::Receiver<Opening>,
     pub about: About,
@@ -35,6 +37,19 @@ pub enum Command {
     Reload { reply: oneshot::Sender<Result<(), String>> },
 }
 
+/// The store, as far as people ask about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    pub series: u64,
+    pub blocks: u64,
+    pub bytes: u64,
+    pub max_bytes: u64,
+    /// When its oldest sample was taken.
+    pub oldest: Option<Timestamp>,
+    /// Why nothing is stored at the moment.
+    pub fault: Option<String>,
+}
+
 /// Which program answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
@@ -43,6 +58,8 @@ pub struct About {
     /// The subcommand: `run` or `serve`.
     pub command: &'static str,
     pub started: Timestamp,
+    /// Nothing is collected, and so nothing is missing.
+    pub without_collectors: bool,
 }
 
 /// What is allowed, and how much of it at once.

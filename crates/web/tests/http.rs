@@ -48,14 +48,19 @@ async fn start(settings: Settings) -> Server {
 }
 
 async fn start_behind(door: Door, settings: Settings) -> Server {
+    start_changed(door, settings, |_| {}).await
+}
+
+async fn start_changed(door: Door, settings: Settings, change: impl FnOnce(&mut Site)) -> Server {
     let now = Arc::new(AtomicI64::new(T0 + 500));
     let (publish, current) = watch::channel(Arc::new(machine()));
     let (ready, is_ready) = watch::channel(true);
     let (commands, asked) = mpsc::channel(1);
     let clock = Arc::clone(&now);
-    let site = Site {
+    let mut site = Site {
         live: Arc::new(Vec::new),
         texts: Arc::default(),
+        history: Arc::new(|| None),
         current,
         ready: is_ready,
         now: Arc::new(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),
@@ -64,6 +69,7 @@ async fn start_behind(door: Door, settings: Settings) -> Server {
         about: About { version: "1.2.3", command: "run", ..About::default() },
         settings: Arc::new(settings),
     };
+    change(&mut site);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -428,6 +434,56 @@ async fn health_is_503_with_the_reason_when_the_writer_is_degraded_or_nothing_is
     let answer = server.get("/health").await;
     assert_eq!((answer.status, &answer.json()["status"]), (503, &"starting".into()));
     assert_eq!(answer.json()["age_seconds"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn without_collectors_nothing_is_missing_and_it_is_said_why_nothing_is_there() {
+    let server = start_changed(Door::default(), Settings::default(), |site| {
+        site.current = watch::channel(Arc::new(Current::default())).1;
+        site.about.without_collectors = true;
+    })
+    .await;
+    let answer = server.get("/health").await;
+    assert_eq!((answer.status, &answer.json()["status"]), (200, &"ok".into()));
+    assert_eq!(answer.json()["state"], "UNKNOWN");
+    let reasons = serde_json::json!(["no collectors run (as configured)"]);
+    assert_eq!(answer.json()["reasons"], reasons);
+    let page = server.get("/").await;
+    let sentence = "<h1>Not collecting: no collectors run (as configured)</h1>";
+    assert!(page.text().contains(sentence), "{}", page.text());
+    let metrics = server.get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.text().contains("farol_http_"), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn health_says_what_is_kept_of_the_past_and_warns_when_nothing_is() {
+    let fault = Arc::new(std::sync::Mutex::new(None));
+    let told = Arc::clone(&fault);
+    let server = start_changed(Door::default(), Settings::default(), |site| {
+        site.history = Arc::new(move || {
+            Some(farol_web::History {
+                series: 517,
+                blocks: 3,
+                bytes: 12_000,
+                max_bytes: 1 << 30,
+                oldest: Some(Timestamp::from_millis(T0)),
+                fault: told.lock().unwrap().clone(),
+            })
+        });
+    })
+    .await;
+    let health = server.get("/health").await.json();
+    let store = serde_json::json!({ "series": 517, "blocks": 3, "bytes": 12_000,
+        "max_bytes": 1 << 30, "oldest": "2027-01-15T08:00:00.000Z" });
+    assert_eq!(health["store"], store);
+    assert!(health.get("warnings").is_none(), "{health}");
+
+    *fault.lock().unwrap() = Some("the disk is full".to_owned());
+    let answer = server.get("/health").await;
+    assert_eq!(answer.status, 200, "what is shown is current all the same");
+    let warnings = serde_json::json!(["history is not being stored: the disk is full"]);
+    assert_eq!(answer.json()["warnings"], warnings);
 }
 
 #[tokio::test]

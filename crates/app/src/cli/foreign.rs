@@ -12,8 +12,8 @@ const FOREIGN: &[(&str, &str)] = &[
         "/-/reload is always there, and changes are refused to other origins",
     ),
     ("--web.external-url", "links are relative: a proxy's path needs no setting"),
-    ("--storage.tsdb.path", "use --logs, the folder of the journal"),
-    ("--storage.tsdb.", "the journal's settings begin with --journal"),
+    ("--storage.tsdb.path", "use --data, whose folder store it is"),
+    ("--storage.tsdb.", "the store's settings begin with --store, the journal's with --journal"),
     ("--path.udev.data", "udev's data is looked for below --path.run"),
     ("--collector.", "`farol collectors` lists what there is, `farol run --help` the settings"),
     ("--no-collector.", "`farol collectors` lists what there is"),
@@ -70,7 +70,7 @@ mod tests {
         for (flag, tip) in [
             ("--web.systemd-socket", "use --listen"),
             ("--collector.wifi", "farol collectors"),
-            ("--storage.tsdb.path=/data", "--logs"),
+            ("--storage.tsdb.path=/data", "--data"),
         ] {
             let told = told(flag);
             assert!(told.contains(tip) && !told.contains("similar"), "{told}");

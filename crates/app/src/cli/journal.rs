@@ -9,7 +9,7 @@ use farol_disk::{Disk, RealDisk};
 use farol_journal::{Item, Line, Reader, StartAt};
 use farol_model::{Stream, Timestamp};
 
-use super::{Out, complain, running};
+use super::{Out, complain, moment, running};
 use crate::{clock, config};
 
 pub(super) fn configure(command: Command) -> Command {
@@ -23,9 +23,12 @@ pub(super) fn configure(command: Command) -> Command {
                         .action(ArgAction::SetTrue)
                         .help("Write each line whole, also those stored as differences"),
                 )
-                .arg(Arg::new("since").long("since").value_name("TIME").help(
-                    "Only what is younger: a span such as 1h30m, a time such as 2026-11-22T10:00:00Z, or a day (UTC)",
-                )),
+                .arg(
+                    Arg::new("since")
+                        .long("since")
+                        .value_name("TIME")
+                        .help(format!("Only what is younger: {}", moment::HELP)),
+                ),
         ))
         .subcommand(with_stream(
             running::configure(Command::new("tail").about("Write the journal's last lines"))
@@ -116,7 +119,7 @@ fn stream(matches: &ArgMatches) -> Stream {
 fn cat(journal: &Source, matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
     let (since, start) = match matches.get_one::<String>("since") {
         Some(text) => {
-            let since = parse_since(text, clock::now())?;
+            let since = moment::parse("--since", text, clock::now())?;
             (since, StartAt::Day(since))
         }
         None => (Timestamp::from_millis(i64::MIN), StartAt::Oldest),
@@ -241,26 +244,6 @@ fn sequence_number(raw: &[u8]) -> u64 {
         .fold(0, |number: u64, digit| number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
 }
 
-fn parse_since(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
-    if let Ok(at) = text.parse::<jiff::Timestamp>() {
-        return Ok(Timestamp::from_millis(at.as_millisecond()));
-    }
-    // A day begins where the journal's days begin: at midnight UTC.
-    if let Ok(day) = text.parse::<jiff::civil::Date>()
-        && let Ok(midnight) = day.to_zoned(jiff::tz::TimeZone::UTC)
-    {
-        return Ok(Timestamp::from_millis(midnight.timestamp().as_millisecond()));
-    }
-    let span = config::parse_duration(text).map_err(|_| {
-        anyhow::anyhow!(
-            "--since {text:?} is neither a span such as 1h30m nor a time such as \
-             2026-11-22T10:00:00Z or 2026-11-22 (UTC)"
-        )
-    })?;
-    let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-    Ok(Timestamp::from_millis(now.as_millis().saturating_sub(millis)))
-}
-
 fn verify(journal: &Source, out: &mut Out) -> anyhow::Result<ExitCode> {
     let report = farol_journal::verify(&journal.disk, &journal.folder)?;
     for file in &report.files {
@@ -289,17 +272,6 @@ fn verify(journal: &Source, out: &mut Out) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn since_is_a_span_before_now_or_a_time() {
-        let now = Timestamp::from_millis(1_700_000_000_000);
-        assert_eq!(parse_since("1h30m", now).unwrap().as_millis(), 1_699_994_600_000);
-        let at = parse_since("2023-11-14T22:13:20Z", now).unwrap();
-        assert_eq!(at.as_millis(), 1_700_000_000_000);
-        let day = parse_since("2023-11-14", now).unwrap();
-        assert_eq!(day.as_millis(), 1_699_920_000_000);
-        assert!(parse_since("yesterday", now).unwrap_err().to_string().contains("1h30m"));
-    }
 
     #[test]
     fn the_sequence_number_is_read_from_the_lines_start() {

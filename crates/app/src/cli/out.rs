@@ -6,11 +6,13 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 pub struct Out {
     stdout: BufWriter<Stdout>,
     closed: bool,
+    /// Why it closed, unless the reader went away.
+    failure: Option<io::Error>,
 }
 
 impl Out {
     pub fn new() -> Out {
-        Out { stdout: BufWriter::new(io::stdout()), closed: false }
+        Out { stdout: BufWriter::new(io::stdout()), closed: false, failure: None }
     }
 
     pub fn is_terminal(&self) -> bool {
@@ -32,14 +34,30 @@ impl Out {
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) {
-        if !self.closed && self.stdout.write_all(bytes).is_err() {
-            self.closed = true;
+        if !self.closed {
+            let written = self.stdout.write_all(bytes);
+            self.note(written);
         }
     }
 
     pub fn flush(&mut self) {
-        if !self.closed && self.stdout.flush().is_err() {
-            self.closed = true;
+        if !self.closed {
+            let flushed = self.stdout.flush();
+            self.note(flushed);
+        }
+    }
+
+    /// Why the output is cut short, once that is known: a full disk behind it, for example. To be
+    /// asked after [`Out::flush`].
+    pub fn failure(&mut self) -> Option<io::Error> {
+        self.failure.take()
+    }
+
+    fn note(&mut self, result: io::Result<()>) {
+        let Err(error) = result else { return };
+        self.closed = true;
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.failure = Some(error);
         }
     }
 }

@@ -72,11 +72,24 @@ fn render(health: &Value, long: bool) -> String {
         screen.push_str(line.trim_end());
         screen.push('\n');
     }
+    screen.push_str(&render_store(health));
     screen.push_str(&render_processes(health, if long { 10 } else { 3 }));
     if long {
         screen.push_str(&render_collectors(health));
     }
     screen
+}
+
+/// What is kept of the past, as a further sign.
+fn render_store(health: &Value) -> String {
+    let store = &health["store"];
+    let (Some(bytes), Some(most)) = (store["bytes"].as_f64(), store["max_bytes"].as_f64()) else {
+        return String::new();
+    };
+    let (bytes, most) = (signs::bytes(bytes), signs::bytes(most));
+    let series = store["series"].as_u64().unwrap_or_default();
+    let since = store["oldest"].as_str().map(|at| format!(" since {at}")).unwrap_or_default();
+    format!("  {:<14}{bytes:<14}of {most} at most; {series} series{since}\n", "History")
 }
 
 /// The largest of each kind, as further signs.
@@ -157,6 +170,18 @@ mod tests {
              \x20 Most CPU      98.7 %        burn (7), ana, burn.service\n\
              \x20 Most memory   1.0 GiB       cache (8)\n\
              \x20               1.0 KiB       burn (7), ana, burn.service\n"
+        );
+    }
+
+    #[test]
+    fn the_store_has_a_line_where_there_is_one() {
+        let store = json!({ "series": 517, "blocks": 3, "bytes": 12_582_912,
+            "max_bytes": 1_073_741_824, "oldest": "2026-11-10T10:00:00.000Z" });
+        let health = json!({ "host": "vm", "state": "UNKNOWN", "status": "ok", "store": store });
+        assert_eq!(
+            render(&health, false),
+            "vm  UNKNOWN\n\
+             \x20 History       12.0 MiB      of 1.0 GiB at most; 517 series since 2026-11-10T10:00:00.000Z\n"
         );
     }
 

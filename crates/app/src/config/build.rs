@@ -21,7 +21,7 @@ use super::{
     settings::SETTINGS,
     types::{
         Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-        Retention, Web,
+        Retention, Store, Web,
     },
     units,
     values::{Draft, Value},
@@ -187,6 +187,9 @@ impl Values {
         for (key, wanted) in [("collectors.enable", true), ("collectors.disable", false)] {
             self.note_switches(key, decided.iter().filter(|(_, (on, _))| *on == wanted));
         }
+        if self.bool("collectors.none") {
+            return Vec::new();
+        }
         let is_on = |name: &str, on: bool| decided.get(name).map_or(on && !off, |(on, _)| *on);
         let on = COLLECTORS.iter().filter(|entry| is_on(entry.name, entry.on));
         on.map(|entry| entry.name).collect()
@@ -242,6 +245,11 @@ impl Values {
             web: self.web(),
             door: self.door(),
             journal: self.journal(),
+            store: Store {
+                retention: self.duration("store.retention"),
+                max_size: self.number("store.max_size"),
+                job: Text::from(self.text("store.job")),
+            },
             collectors: self.collectors(on),
             process_groups: match self.value("process_groups") {
                 Value::ProcessGroups(groups) => groups.clone(),
@@ -305,6 +313,7 @@ impl Values {
 
     fn collectors(&self, on: Vec<&'static str>) -> Collectors {
         Collectors {
+            none: self.bool("collectors.none"),
             on,
             filesystem_mount_points_exclude: self
                 .pattern("collectors.filesystem.mount_points_exclude"),

@@ -230,10 +230,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("journal.sync_interval", duration(100, HOUR), "5s", "How often the journal is forced to disk: what a power cut can cost."),
     Setting::new("journal.reserve", Kind::Size { least: 0, most: 16 * GIB }, "16MiB", "Space kept back so that a full disk can still be recorded."),
     Setting::new("journal.compress", Kind::Bool, "true", "Whether closed journal files are compressed (zstd)."),
-    Setting::new("journal.retention.age", AGE, "7d", "Journal files older than this are removed.")
-        .also(&[Alias::of("storage.tsdb.retention.time"), Alias::old("storage.tsdb.retention")]),
-    Setting::new("journal.retention.size", RETAINED, "512MiB", "Size of each journal stream beyond which its oldest files are removed.")
-        .also(&[Alias::of("storage.tsdb.retention.size")]),
+    Setting::new("journal.retention.age", AGE, "7d", "Journal files older than this are removed."),
+    Setting::new("journal.retention.size", RETAINED, "512MiB", "Size of each journal stream beyond which its oldest files are removed."),
     Setting::new("journal.events.retention.age", AGE, "", "The same, for the `events` stream.")
         .unset("`journal.retention.age`", "90d"),
     Setting::new("journal.events.retention.size", RETAINED, "", "The same, for the `events` stream.")
@@ -247,6 +245,14 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("journal.received.retention.size", RETAINED, "", "The same, for the `received` stream.")
         .unset("`journal.retention.size`", "1GiB"),
 
+    Setting::new("store.retention", AGE, "14d", "How long samples are kept in the store, in recorded time: while the machine is off, nothing grows old.")
+        .also(&[Alias::of("retention"), Alias::of("storage.tsdb.retention.time"), Alias::old("storage.tsdb.retention")]),
+    Setting::new("store.max_size", Kind::Size { least: 16 * MIB, most: 16 * KIB * GIB }, "1GiB", "Size of the store that is never exceeded; the oldest samples make room.")
+        .also(&[Alias::of("retention-bytes"), Alias::of("storage.tsdb.retention.size")]),
+    Setting::new("store.job", Kind::Text(TextRule::Label), "node", "The label `job` of the machine's series in the store."),
+
+    Setting::new("collectors.none", Kind::Bool, "false", "Whether no collector runs at all, whatever else is said of them: Farol as a store alone.")
+        .also(&[Alias::of("no-collectors")]),
     Setting::new("collectors.enable", Kind::Collectors, "none", "Collectors to turn on besides those that are on by default.")
         .without_flag(),
     Setting::new("collectors.disable", Kind::Collectors, "none", "Collectors to turn off.")

@@ -31,6 +31,7 @@ pub struct Config {
     pub web: Web,
     pub door: DoorFiles,
     pub journal: Journal,
+    pub store: Store,
     pub collectors: Collectors,
     pub process_groups: Vec<ProcessGroup>,
     pub probes: Probes,
@@ -104,8 +105,20 @@ pub struct Retention {
     pub size: u64,
 }
 
+/// The history derived from the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// In recorded time.
+    pub retention: Duration,
+    pub max_size: u64,
+    /// The label `job` of the machine's series.
+    pub job: Text,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Collectors {
+    /// No lane ticks at all; `on` is empty.
+    pub none: bool,
     /// Names of `farol_collect::COLLECTORS` that are on, in that order.
     pub on: Vec<&'static str>,
     pub filesystem_mount_points_exclude: Pattern,

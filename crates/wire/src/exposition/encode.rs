@@ -97,7 +97,7 @@ fn write_samples<'a>(
             }
         }
         out.extend_from_slice(sample.name.as_bytes());
-        write_labels(&sample.labels, out);
+        write_label_set(&sample.labels, out);
         out.push(b' ');
         write_value(sample.value, out);
         out.push(b'\n');
@@ -114,7 +114,7 @@ pub fn end(format: Format, out: &mut Vec<u8>) {
 
 /// `# HELP`, `# TYPE` and, in OpenMetrics, `# UNIT` of one family. `is_taken`: the name that
 /// OpenMetrics has for a counter is another family's.
-fn write_head(
+pub(super) fn write_head(
     name: &str,
     about: Option<&Description>,
     format: Format,
@@ -156,7 +156,8 @@ fn ends_in_unit(family: &str, unit: &str) -> bool {
     !unit.is_empty() && family.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_'))
 }
 
-fn write_labels(labels: &Labels, out: &mut Vec<u8>) {
+/// `{name="value",…}`, and nothing at all for no labels.
+pub fn write_label_set(labels: &Labels, out: &mut Vec<u8>) {
     let mut before = b'{';
     for (name, value) in labels.iter() {
         out.push(before);
@@ -195,8 +196,9 @@ fn write_escaped(text: &str, quotes: bool, out: &mut Vec<u8>) {
 /// Below this, integers are exact and shorter without a point or an exponent.
 const PLAIN_BELOW: f64 = 1e15;
 
+/// The shortest text that reads back as the same value.
 #[expect(clippy::cast_possible_truncation, reason = "integers below 1e15 fit an i64 exactly")]
-fn write_value(value: f64, out: &mut Vec<u8>) {
+pub fn write_value(value: f64, out: &mut Vec<u8>) {
     if value.abs() < PLAIN_BELOW && value.trunc() == value {
         if value == 0.0 && value.is_sign_negative() {
             out.push(b'-');

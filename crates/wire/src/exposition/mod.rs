@@ -1,11 +1,15 @@
 //! The text that Prometheus scrapes: text format 0.0.4 and OpenMetrics 1.0.0.
 
+mod backfill;
 mod encode;
 mod exposed;
+mod history;
 mod parse;
 
-pub use encode::{Encoder, encode, end};
+pub use backfill::{Backfill, BackfillLimits, Series, TimedSample};
+pub use encode::{Encoder, encode, end, write_label_set, write_value};
 pub use exposed::exposed;
+pub use history::HistoryEncoder;
 pub use parse::{Family, FamilyKind, Limits, ParseError, Parsed, Scraped, parse};
 
 /// Which of the two dialects.

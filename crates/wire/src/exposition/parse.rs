@@ -83,17 +83,21 @@ pub fn parse(text: &[u8], format: Format, limits: &Limits) -> Result<Parsed, Par
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         count = index + 1;
         let at_line = |problem| ParseError { line: index + 1, problem };
-        let line = str::from_utf8(line).map_err(|_| at_line("not UTF-8"))?;
+        let line = str::from_utf8(line).map_err(|_| at_line(NOT_UTF8))?;
         if ended && !line.is_empty() {
-            return Err(at_line("text after # EOF"));
+            return Err(at_line(AFTER_END));
         }
         ended |= parse_line(line, index + 1, format, limits, &mut parsed).map_err(at_line)?;
     }
     if format == Format::OpenMetrics && !ended {
-        return Err(ParseError { line: count, problem: "no # EOF: the text is cut short" });
+        return Err(ParseError { line: count, problem: NO_END });
     }
     Ok(parsed)
 }
+
+pub(super) const NOT_UTF8: &str = "not UTF-8";
+pub(super) const AFTER_END: &str = "text after # EOF";
+pub(super) const NO_END: &str = "no # EOF: the text is cut short";
 
 /// Whether the line was OpenMetrics' end mark.
 fn parse_line(
@@ -122,29 +126,49 @@ fn parse_line(
     Ok(false)
 }
 
-fn comment(
-    mut cursor: Cursor<'_>,
-    format: Format,
-    parsed: &mut Parsed,
-) -> Result<(), &'static str> {
+/// What a `# HELP`, `# TYPE` or `# UNIT` says of a family.
+enum About<'a> {
+    Help(&'a str),
+    Unit(&'a str),
+    Kind(FamilyKind),
+}
+
+fn comment(cursor: Cursor<'_>, format: Format, parsed: &mut Parsed) -> Result<(), &'static str> {
+    let Some((name, about)) = about(cursor)? else { return Ok(()) };
+    let family = parsed.families.entry(Text::from(name)).or_default();
+    match about {
+        Some(About::Help(help)) => family.help = unescape_help(help, format),
+        Some(About::Unit(unit)) => unit.clone_into(&mut family.unit),
+        Some(About::Kind(kind)) => family.kind = kind,
+        None => {}
+    }
+    Ok(())
+}
+
+/// The same strictness for who keeps nothing of it.
+pub(super) fn check_comment(cursor: Cursor<'_>) -> Result<(), &'static str> {
+    about(cursor).map(|_| ())
+}
+
+/// After the `#`: which family, and what of it. None of a comment that is for people.
+fn about<'a>(mut cursor: Cursor<'a>) -> Result<Option<(&'a str, Option<About<'a>>)>, &'static str> {
     cursor.skip_blanks();
     let keyword = cursor.take_while(|char| !is_blank(char));
     if !matches!(keyword, "HELP" | "TYPE" | "UNIT") {
-        return Ok(());
+        return Ok(None);
     }
     cursor.skip_blanks();
     let name = cursor.name()?;
-    let family = parsed.families.entry(Text::from(name)).or_default();
     if cursor.rest.is_empty() && keyword != "TYPE" {
-        return Ok(());
+        return Ok(Some((name, None)));
     }
     cursor.blanks()?;
-    match keyword {
-        "HELP" => family.help = unescape_help(cursor.rest, format),
-        "UNIT" => family.unit = cursor.rest.trim_end_matches(is_blank).to_owned(),
-        _ => family.kind = kind(cursor.rest.trim_end_matches(is_blank))?,
-    }
-    Ok(())
+    let about = match keyword {
+        "HELP" => About::Help(cursor.rest),
+        "UNIT" => About::Unit(cursor.rest.trim_end_matches(is_blank)),
+        _ => About::Kind(kind(cursor.rest.trim_end_matches(is_blank))?),
+    };
+    Ok(Some((name, Some(about))))
 }
 
 fn kind(word: &str) -> Result<FamilyKind, &'static str> {
@@ -166,9 +190,29 @@ fn sample(
     format: Format,
     number_of_line: usize,
 ) -> Result<Scraped, &'static str> {
-    let name = Text::from(cursor.name()?);
-    cursor.skip_blanks();
-    let labels = if cursor.take_char('{') { labels(&mut cursor)? } else { Labels::empty() };
+    let (name, labels) = series(&mut cursor)?;
+    let (value, at) = value_and_time(cursor, format)?;
+    Ok(Scraped { sample: Sample { name: name.into(), labels, value }, at, line: number_of_line })
+}
+
+/// `name{labels}`, without what stands around it.
+pub(super) fn series<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Labels), &'static str> {
+    let name = cursor.name()?;
+    let mut behind = Cursor { rest: cursor.rest, limits: cursor.limits };
+    behind.skip_blanks();
+    if !behind.take_char('{') {
+        return Ok((name, Labels::empty()));
+    }
+    let labels = labels(&mut behind)?;
+    cursor.rest = behind.rest;
+    Ok((name, labels))
+}
+
+/// What stands behind the series, up to the end of the line.
+pub(super) fn value_and_time(
+    mut cursor: Cursor<'_>,
+    format: Format,
+) -> Result<(f64, Option<Timestamp>), &'static str> {
     cursor.skip_blanks();
     let value = number(cursor.take_while(|char| !is_blank(char)))?;
     cursor.skip_blanks();
@@ -182,7 +226,7 @@ fn sample(
     if !cursor.rest.is_empty() && !exemplar {
         return Err("more on the line than a value and a time stamp");
     }
-    Ok(Scraped { sample: Sample { name, labels, value }, at, line: number_of_line })
+    Ok((value, at))
 }
 
 /// After the opening brace, up to and with the closing one.
@@ -215,24 +259,26 @@ fn labels(cursor: &mut Cursor<'_>) -> Result<Labels, &'static str> {
     Ok(Labels::new(pairs))
 }
 
-fn number(word: &str) -> Result<f64, &'static str> {
+pub(super) fn number(word: &str) -> Result<f64, &'static str> {
     // Rust's own reading takes all of `NaN`, `+Inf`, `-Inf`, `infinity` and `1e-9`.
     word.parse().map_err(|_| "a value that is no number")
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "checked to lie far within an i64")]
 fn timestamp(word: &str, format: Format) -> Result<Timestamp, &'static str> {
     const NO_TIME: &str = "a time stamp that is no number";
     match format {
         Format::Text => word.parse().map(Timestamp::from_millis).map_err(|_| NO_TIME),
-        Format::OpenMetrics => {
-            let millis = word.parse::<f64>().map_err(|_| NO_TIME)? * 1000.0;
-            if millis.is_nan() || millis.abs() > 1e18 {
-                return Err("a time stamp out of range");
-            }
-            Ok(Timestamp::from_millis(millis.round() as i64))
-        }
+        Format::OpenMetrics => at_seconds(word.parse().map_err(|_| NO_TIME)?),
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "checked to lie far within an i64")]
+pub(super) fn at_seconds(seconds: f64) -> Result<Timestamp, &'static str> {
+    let millis = seconds * 1000.0;
+    if millis.is_nan() || millis.abs() > 1e18 {
+        return Err("a time stamp out of range");
+    }
+    Ok(Timestamp::from_millis(millis.round() as i64))
 }
 
 fn unescape_help(help: &str, format: Format) -> String {
@@ -255,9 +301,9 @@ fn unescape_help(help: &str, format: Format) -> String {
 }
 
 /// What is left of one line.
-struct Cursor<'a> {
-    rest: &'a str,
-    limits: &'a Limits,
+pub(super) struct Cursor<'a> {
+    pub(super) rest: &'a str,
+    pub(super) limits: &'a Limits,
 }
 
 impl<'a> Cursor<'a> {
@@ -268,7 +314,7 @@ impl<'a> Cursor<'a> {
         taken
     }
 
-    fn take_char(&mut self, char: char) -> bool {
+    pub(super) fn take_char(&mut self, char: char) -> bool {
         match self.rest.strip_prefix(char) {
             Some(rest) => {
                 self.rest = rest;
@@ -278,7 +324,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn skip_blanks(&mut self) {
+    pub(super) fn skip_blanks(&mut self) {
         self.rest = self.rest.trim_start_matches(is_blank);
     }
 
@@ -342,9 +388,14 @@ fn is_blank(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exposition::backfill;
 
     fn read(text: &str, format: Format) -> Result<Parsed, ParseError> {
-        parse(text.as_bytes(), format, &Limits::default())
+        let parsed = parse(text.as_bytes(), format, &Limits::default());
+        for step in [1, 7, text.len()] {
+            backfill::tests::agrees(text.as_bytes(), format, &parsed, step);
+        }
+        parsed
     }
 
     #[test]

@@ -1,0 +1,618 @@
+//! History: the store, kept in step with the journal on a thread of its own (`store`), in `run`,
+//! `collect` and `serve` alike.
+//!
+//! The store follows the journal. It is opened where it left off, reads the journal from there to its
+//! end, and goes on with what comes. Where the core is in the same process, what it has just
+//! appended is handed over directly, so that no line is read back from its file; each such record
+//! names the one before it, and one that does not follow on what was applied last sends the thread
+//! back to the journal. So nothing is lost and nothing applied twice, however the two threads run, and
+//! the core never waits.
+//!
+//! A store that cannot be opened keeps nobody from watching: it is tried again, and then reads what
+//! it has missed from the journal.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use farol_collect::{own, top_rows};
+use farol_disk::{Disk, MemoryDisk};
+use farol_journal::{Item, JournalError, Reader, ReaderStats, StartAt};
+use farol_model::{Position, Record, Snapshot, Stream};
+use farol_store::{Store, StoreError};
+
+use crate::{clock, config::Config, run::Shape, threads, upkeep::StoreUpkeep};
+
+/// Records that may wait for the store: minutes of them. Beyond it they are read from the journal.
+const WAITING: usize = 256;
+/// How often a journal that another process writes is looked at, as in `follow`.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often the thread looks up where the core hands over what it appends.
+const LOOK_UP: Duration = Duration::from_secs(1);
+/// How long until a store that could not be opened is tried anew.
+const RETRY_OPEN_AFTER: Duration = Duration::from_secs(30);
+/// How often the store is asked what it holds: that may mean listing its folder.
+const FIGURES_AFTER: Duration = Duration::from_secs(10);
+/// So many windows may wait in memory for a round of upkeep, when the journal is read.
+pub(crate) const MOST_WAITING_WINDOWS: usize = 4;
+/// What a store in memory may take.
+const MOST_IN_MEMORY: u64 = 64 << 20;
+
+/// The store's work on what is over, from when the store could be opened; done by `upkeep`.
+pub type UpkeepSlot = Arc<Mutex<Option<StoreUpkeep>>>;
+
+/// The folder of the store of whoever collects; a server of its journal may have the same data folder
+/// and keeps its own store beside it.
+pub fn store_dir(config: &Config, shape: Shape) -> PathBuf {
+    config.data.join(match shape {
+        Shape::Run | Shape::Collect => "store",
+        Shape::Serve => "serve-store",
+    })
+}
+
+/// What the store is told: the same for whoever opens it, and so the same answers.
+pub fn store_config(config: &Config, dir: PathBuf, group: Option<u32>) -> farol_store::Config {
+    let mut settings = farol_store::Config {
+        retention: config.store.retention,
+        max_bytes: config.store.max_size,
+        job: config.store.job.clone(),
+        rows: top_rows::samples,
+        folded: top_rows::folded(),
+        ..farol_store::Config::new(dir)
+    };
+    settings.access.group = group;
+    settings
+}
+
+/// A store's place: files, or memory where none may be written.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub disk: Arc<dyn Disk>,
+    pub config: farol_store::Config,
+}
+
+impl Place {
+    /// Holds less, and all of it is read from the journal anew at each start.
+    pub fn in_memory(mut config: farol_store::Config) -> Place {
+        config.max_bytes = config.max_bytes.min(MOST_IN_MEMORY);
+        Place { disk: Arc::new(MemoryDisk::new()), config }
+    }
+}
+
+#[derive(Debug)]
+pub struct Settings {
+    /// Of the journal.
+    pub disk: Arc<dyn Disk>,
+    pub logs: PathBuf,
+    pub place: Place,
+    pub upkeep: UpkeepSlot,
+    pub board: Arc<own::Board>,
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub struct History {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+    /// Where no core feeds it: dropped, it ends the thread's waiting.
+    held: Option<SyncSender<Appended>>,
+}
+
+/// A snapshot that the core has just journaled.
+#[derive(Debug)]
+struct Appended {
+    /// The line that the core wrote before it, unless this is its first.
+    previous: Option<Position>,
+    at: Position,
+    snapshot: Arc<Snapshot>,
+}
+
+/// The core's end: takes what was appended, at once or not at all.
+#[derive(Debug)]
+pub struct Feed {
+    to: SyncSender<Appended>,
+    previous: Option<Position>,
+}
+
+impl Feed {
+    pub fn hand_over(&mut self, at: Position, snapshot: &Arc<Snapshot>) {
+        let previous = self.previous.replace(at);
+        // What finds no room is read from the journal: the next one does not follow on what was
+        // applied, and that is noticed.
+        self.to.try_send(Appended { previous, at, snapshot: Arc::clone(snapshot) }).ok();
+    }
+}
+
+impl History {
+    /// Opens the store and keeps it in step with the core that the feed is for.
+    pub fn fed(settings: Settings) -> anyhow::Result<(History, Feed)> {
+        let (to, inbox) = sync_channel(WAITING);
+        let history = History::start(settings, inbox, true)?;
+        Ok((history, Feed { to, previous: None }))
+    }
+
+    /// Opens the store and keeps it in step with a journal that another process writes.
+    pub fn following(settings: Settings) -> anyhow::Result<History> {
+        let (to, inbox) = sync_channel(1);
+        let history = History::start(settings, inbox, false)?;
+        Ok(History { held: Some(to), ..history })
+    }
+
+    /// A store that another process writes is an error; whatever else is wrong with it may pass.
+    fn start(
+        settings: Settings,
+        inbox: Receiver<Appended>,
+        is_fed: bool,
+    ) -> anyhow::Result<History> {
+        let max_bytes = settings.place.config.max_bytes;
+        settings.board.update(|figures| {
+            figures.store = Some(own::StoreFigures { max_bytes, ..own::StoreFigures::default() });
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut keeping = Keeping::new(settings, Arc::clone(&stop));
+        if let Err(error) = keeping.open() {
+            if matches!(error, StoreError::Locked { .. }) {
+                return Err(error.into());
+            }
+            keeping.complain(&error);
+        }
+        let thread = thread::Builder::new()
+            .name("store".into())
+            .spawn(move || keeping.run(&inbox, is_fed))?;
+        Ok(History { stop, thread, held: None })
+    }
+
+    /// What was handed over is still applied; a long reading of the journal is left off, as the next
+    /// start goes on with it. Nothing has to be written: what is in memory is read anew.
+    pub fn stop(self, patience: Duration) {
+        self.stop.store(true, Ordering::Release);
+        drop(self.held);
+        if !threads::join_within(self.thread, patience) {
+            tracing::warn!("the store's disk hangs; its thread is left behind");
+        }
+    }
+}
+
+/// The store while it is open, and how far it is.
+struct Keeping {
+    settings: Settings,
+    stop: Arc<AtomicBool>,
+    store: Option<Store>,
+    /// For what a long reading leaves behind faster than the `upkeep` thread comes by.
+    upkeep: Option<StoreUpkeep>,
+    /// Where the journal is read on; none while what the core hands over follows on what is applied.
+    reader: Option<Reader>,
+    /// Where the reading begins when there is no reader.
+    start: StartAt,
+    /// The line that was applied last.
+    applied: Option<Position>,
+    tried_to_open: Instant,
+    told_figures: Option<Instant>,
+    /// What the first reading up to the journal's end took.
+    replay: Option<own::Replay>,
+    /// Said once, not at every look.
+    complaint: Option<String>,
+}
+
+impl Keeping {
+    fn new(settings: Settings, stop: Arc<AtomicBool>) -> Keeping {
+        Keeping {
+            settings,
+            stop,
+            store: None,
+            upkeep: None,
+            reader: None,
+            start: StartAt::Oldest,
+            applied: None,
+            tried_to_open: clock::lap(),
+            told_figures: None,
+            replay: None,
+            complaint: None,
+        }
+    }
+
+    fn run(&mut self, inbox: &Receiver<Appended>, is_fed: bool) {
+        let pause = if is_fed { LOOK_UP } else { LOOK };
+        self.replay();
+        loop {
+            match inbox.recv_timeout(pause) {
+                Ok(appended) => self.take(appended),
+                Err(RecvTimeoutError::Timeout) if is_fed => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    self.catch_up();
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.open_if_due();
+            self.tell_figures_if_due();
+        }
+    }
+
+    fn take(&mut self, appended: Appended) {
+        let Appended { previous, at, snapshot } = appended;
+        let Some(store) = &mut self.store else { return };
+        if previous.is_some() && previous == self.applied {
+            store.apply(at, &Record::Snapshot(Arc::clone(&snapshot)), true);
+            self.applied = Some(at);
+            self.reader = None;
+            self.start = StartAt::Position(at);
+            self.note_applied(&snapshot);
+        } else if self.applied.is_none_or(|applied| applied < at) {
+            self.catch_up();
+        }
+    }
+
+    /// The first reading, which may be long.
+    fn replay(&mut self) {
+        if self.store.is_none() {
+            return;
+        }
+        let lap = clock::lap();
+        let snapshots = self.catch_up();
+        let took = lap.elapsed();
+        self.replay = Some(own::Replay { snapshots, seconds: took.as_secs_f64() });
+        self.tell_figures();
+        tracing::info!(snapshots, ?took, "the store has taken what the journal holds beyond it");
+    }
+
+    /// Applies everything that the journal holds beyond what was applied, and says how much it was.
+    fn catch_up(&mut self) -> u64 {
+        if self.store.is_none() {
+            return 0;
+        }
+        let mut applied = 0;
+        match self.read_on(&mut applied) {
+            Ok(()) => self.complaint = None,
+            Err(error) => self.complain(&error),
+        }
+        applied
+    }
+
+    fn read_on(&mut self, applied: &mut u64) -> Result<(), JournalError> {
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => self.open_reader()?,
+        };
+        let before = reader.stats();
+        let result = loop {
+            if self.stop.load(Ordering::Acquire) {
+                break Ok(());
+            }
+            match reader.next() {
+                Ok(Some(Item::Line(line))) => {
+                    // A reader that was opened at the line applied last gives it again.
+                    if self.applied != Some(line.position) {
+                        self.apply(line.position, &line.record, line.complete);
+                        self.tidy_if_due();
+                        *applied += 1;
+                    }
+                }
+                // Counted by the reader.
+                Ok(Some(Item::Damage(_) | Item::Gap(_))) => {}
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        tell_damage(before, reader.stats());
+        self.reader = Some(reader);
+        result
+    }
+
+    fn apply(&mut self, at: Position, record: &Record, complete: bool) {
+        let Some(store) = &mut self.store else { return };
+        store.apply(at, record, complete);
+        self.applied = Some(at);
+        if let Record::Snapshot(snapshot) = record {
+            self.note_applied(snapshot);
+        }
+    }
+
+    fn tidy_if_due(&mut self) {
+        if let Some(upkeep) = &mut self.upkeep
+            && upkeep.waiting() >= MOST_WAITING_WINDOWS
+        {
+            upkeep.round();
+        }
+    }
+
+    fn note_applied(&self, snapshot: &Snapshot) {
+        self.update(|figures| figures.newest_applied = Some(snapshot.at));
+    }
+
+    fn open_reader(&self) -> Result<Reader, JournalError> {
+        let Settings { disk, logs, .. } = &self.settings;
+        Reader::open(Arc::clone(disk), logs, Stream::Metrics, self.start)
+    }
+
+    fn open(&mut self) -> Result<(), StoreError> {
+        self.tried_to_open = clock::lap();
+        let Place { disk, config } = &self.settings.place;
+        let opened = Store::open(Arc::clone(disk), config.clone())?;
+        for (file, error) in &opened.set_aside {
+            tracing::error!(file = %file.display(), %error, "a damaged part of the store was set aside");
+        }
+        let Settings { disk, logs, .. } = &self.settings;
+        self.start = start_at(disk, logs, opened.replay_from);
+        let board = &self.settings.board;
+        *self.settings.upkeep.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(StoreUpkeep::new(opened.store.upkeep(), Arc::clone(board)));
+        self.upkeep = Some(StoreUpkeep::new(opened.store.upkeep(), Arc::clone(board)));
+        self.store = Some(opened.store);
+        self.update(|figures| figures.fault = None);
+        Ok(())
+    }
+
+    fn open_if_due(&mut self) {
+        if self.store.is_some() || self.tried_to_open.elapsed() < RETRY_OPEN_AFTER {
+            return;
+        }
+        match self.open() {
+            Ok(()) => {
+                tracing::warn!("the store is written again");
+                self.replay();
+            }
+            Err(error) => self.complain(&error),
+        }
+    }
+
+    fn complain(&mut self, error: &dyn std::error::Error) {
+        let error = error.to_string();
+        if self.store.is_none() {
+            self.update(|figures| figures.fault = Some(error.clone()));
+        }
+        if self.complaint.as_ref() != Some(&error) {
+            tracing::error!(%error, "history is not being stored; trying on");
+            self.complaint = Some(error);
+        }
+    }
+
+    fn tell_figures_if_due(&mut self) {
+        if self.told_figures.is_none_or(|told| told.elapsed() >= FIGURES_AFTER) {
+            self.tell_figures();
+        }
+    }
+
+    fn tell_figures(&mut self) {
+        self.told_figures = Some(clock::lap());
+        let Some(store) = &self.store else { return };
+        let stats = store.stats();
+        let replay = self.replay;
+        self.update(|figures| {
+            figures.held = Some(holdings(&stats));
+            figures.replay = replay;
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut own::StoreFigures)) {
+        self.settings.board.update(|figures| change(figures.store.get_or_insert_default()));
+    }
+}
+
+/// Where the journal is to be read from. One that ends before what the store has of it was begun
+/// anew, and is read from its beginning: what is held already changes nothing.
+pub(crate) fn start_at(
+    disk: &Arc<dyn Disk>,
+    logs: &Path,
+    replay_from: Option<Position>,
+) -> StartAt {
+    let Some(from) = replay_from else { return StartAt::Oldest };
+    let end = Reader::open(Arc::clone(disk), logs, Stream::Metrics, StartAt::End)
+        .ok()
+        .and_then(|reader| reader.position());
+    match end {
+        Some(end) if end < from => StartAt::Oldest,
+        _ => StartAt::Position(from),
+    }
+}
+
+fn tell_damage(before: ReaderStats, after: ReaderStats) {
+    let (damaged, gaps) = (after.damaged - before.damaged, after.gaps - before.gaps);
+    if damaged + gaps > 0 {
+        tracing::warn!(
+            damaged,
+            gaps,
+            "parts of the journal are damaged or missing, and so in the store; `farol journal \
+             verify` lists them"
+        );
+    }
+}
+
+fn holdings(stats: &farol_store::Stats) -> own::StoreHoldings {
+    own::StoreHoldings {
+        series: stats.series,
+        head_series: stats.head_series,
+        head_samples: stats.head_samples,
+        blocks: stats.blocks,
+        block_samples: stats.block_samples,
+        bytes: stats.bytes,
+        oldest: stats.oldest,
+        held_snapshots: stats.held,
+        over_limit_samples: stats.over_limit,
+        folded_samples: stats.folded,
+        damaged_parts: stats.damaged,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farol_disk::CrashDisk;
+    use farol_journal::Journal;
+    use farol_model::{Current, Lane, State, Text, Timestamp};
+    use farol_store::{Matcher, Point, Range};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::core::{Core, Event};
+
+    /// A core and a store, without their threads.
+    struct Scene {
+        disk: CrashDisk,
+        core: Core,
+        inbox: Receiver<Appended>,
+        keeping: Keeping,
+        second: i64,
+    }
+
+    const LOGS: &str = "/logs";
+
+    impl Scene {
+        fn with_room_for(waiting: usize) -> Scene {
+            let disk = CrashDisk::new();
+            let (core, inbox) = core(&disk, waiting);
+            let mut keeping = keeping(&disk);
+            keeping.open().unwrap();
+            keeping.replay();
+            Scene { disk, core, inbox, keeping, second: 0 }
+        }
+
+        fn tick(&mut self, times: u32) {
+            for _ in 0..times {
+                let now = Timestamp::from_millis(self.second * 1000);
+                self.core.apply(tick(self.second), now);
+                self.second += 1;
+            }
+        }
+
+        fn drain(&mut self) {
+            while let Ok(appended) = self.inbox.try_recv() {
+                self.keeping.take(appended);
+            }
+        }
+
+        fn stored(&self) -> Vec<i64> {
+            seconds(self.keeping.store.as_ref().unwrap())
+        }
+
+        fn held(&self) -> u64 {
+            self.keeping.store.as_ref().unwrap().stats().held
+        }
+    }
+
+    fn core(disk: &CrashDisk, waiting: usize) -> (Core, Receiver<Appended>) {
+        let settings = farol_journal::Settings { reserve_bytes: 0, ..Default::default() };
+        let journal = Journal::open(Arc::new(disk.clone()), LOGS, settings).unwrap();
+        let current = watch::channel(Arc::new(Current::default())).0;
+        let (to, inbox) = sync_channel(waiting);
+        let feed = Feed { to, previous: None };
+        (Core::new("pi".into(), journal, current, Arc::default()).feeding(feed), inbox)
+    }
+
+    fn keeping(disk: &CrashDisk) -> Keeping {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let config = farol_store::Config::new("/store");
+        let settings = Settings {
+            disk: Arc::clone(&disk),
+            logs: LOGS.into(),
+            place: Place { disk, config },
+            upkeep: UpkeepSlot::default(),
+            board: Arc::default(),
+        };
+        Keeping::new(settings, Arc::default())
+    }
+
+    fn tick(second: i64) -> Event {
+        let snapshot = Snapshot {
+            at: Timestamp::from_millis(second * 1000),
+            interval: Duration::from_secs(1),
+            lane: Lane::Fast,
+            host: "pi".into(),
+            state: State::Unknown,
+            summary: Vec::new(),
+            samples: Vec::new(),
+            top: Vec::new(),
+            outcomes: Vec::new(),
+        };
+        Event::Sampled { snapshot, in_flight: Arc::default() }
+    }
+
+    /// Of every snapshot that the store has.
+    fn seconds(store: &Store) -> Vec<i64> {
+        let up = [Matcher::equal(Text::from_static("__name__"), "up")];
+        let mut selection = store.reader().select(&up, Range::ALL, None);
+        let mut points: Vec<Point> = Vec::new();
+        for index in 0..selection.series().len() {
+            selection.samples(index, &mut points);
+        }
+        let taken = points.iter().filter(|point| !farol_store::is_stale(point.value));
+        taken.map(|point| point.at.as_millis() / 1000).collect()
+    }
+
+    #[test]
+    fn what_follows_on_the_last_is_taken_from_the_core_and_not_from_the_journal() {
+        let mut scene = Scene::with_room_for(8);
+        scene.tick(1);
+        scene.drain();
+        assert!(scene.keeping.reader.is_some(), "who wrote before this core is not known");
+        scene.tick(5);
+        scene.drain();
+        assert!(scene.keeping.reader.is_none(), "the rest was handed over");
+        assert_eq!((scene.stored(), scene.held()), ((0..6).collect(), 0));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_read_from_the_journal_and_nothing_is_taken_twice() {
+        let mut scene = Scene::with_room_for(3);
+        for ticks in [1, 2, 20, 1, 3, 4, 50, 2, 1] {
+            scene.tick(ticks);
+            scene.drain();
+        }
+        scene.tick(1);
+        scene.drain();
+        assert_eq!((scene.stored(), scene.held()), ((0..85).collect(), 0));
+    }
+
+    #[test]
+    fn what_was_not_journaled_is_not_stored() {
+        let mut scene = Scene::with_room_for(8);
+        scene.tick(3);
+        scene.disk.set_room(Some(0));
+        scene.tick(2);
+        scene.drain();
+        scene.disk.set_room(None);
+        scene.tick(2);
+        scene.drain();
+        assert_eq!((scene.stored(), scene.held()), (vec![0, 1, 2, 5, 6], 0));
+    }
+
+    #[test]
+    fn a_store_that_could_be_opened_only_later_reads_what_it_has_missed() {
+        let mut scene = Scene::with_room_for(8);
+        let other = std::mem::replace(&mut scene.keeping, keeping(&scene.disk));
+        let error = scene.keeping.open().unwrap_err();
+        assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+        scene.keeping.complain(&error);
+        let fault = |scene: &Scene| scene.keeping.settings.board.figures().store.unwrap().fault;
+        assert!(fault(&scene).unwrap().contains("is locked"));
+        scene.tick(5);
+        scene.drain();
+        drop(other);
+        scene.keeping.open().unwrap();
+        scene.keeping.replay();
+        assert_eq!(fault(&scene), None);
+        scene.tick(5);
+        scene.drain();
+        assert_eq!((scene.stored(), scene.held()), ((0..10).collect(), 0));
+    }
+
+    #[test]
+    fn a_journal_that_was_begun_anew_is_read_from_its_beginning() {
+        let disk = CrashDisk::new();
+        let (mut core, _inbox) = core(&disk, 1);
+        for second in 0..3 {
+            core.apply(tick(second), Timestamp::from_millis(second * 1000));
+        }
+        let end = |offset| Position { stream: Stream::Metrics, segment: 1, offset };
+        let shared: Arc<dyn Disk> = Arc::new(disk);
+        let begin = |from| start_at(&shared, Path::new(LOGS), from);
+        assert_eq!(begin(Some(end(10))), StartAt::Position(end(10)));
+        assert_eq!(begin(Some(end(1 << 30))), StartAt::Oldest);
+        assert_eq!(begin(None), StartAt::Oldest);
+    }
+}

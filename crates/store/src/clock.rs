@@ -3,6 +3,8 @@
 //! All series of a lane share its clock: each is either in a row of it or not. Nothing about ends
 //! is stored; [`Walk`] finds them from the rows alone, so that live, replayed and merged data agree.
 
+use std::ops::Range;
+
 use farol_model::Text;
 
 /// The rows of one lane in one window or block, in order of time.
@@ -68,7 +70,7 @@ impl Clock {
     }
 
     /// The rows with times in the range, both ends included.
-    pub(crate) fn rows_within(&self, start: i64, end: i64) -> std::ops::Range<u32> {
+    pub(crate) fn rows_within(&self, start: i64, end: i64) -> Range<u32> {
         let first = self.times.partition_point(|time| *time < start) as u32;
         let last = self.times.partition_point(|time| *time <= end) as u32;
         first..last.max(first)
@@ -90,19 +92,29 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Goes through one window's or block's rows, of which the series is in `runs`, and says when
-    /// it ended.
-    pub(crate) fn through(&mut self, clock: &Clock, runs: &Runs, mut ended: impl FnMut(i64)) {
+    /// Goes through these rows of one window or block, of which the series is in `runs`, and says
+    /// when it ended.
+    pub(crate) fn through(
+        &mut self,
+        clock: &Clock,
+        runs: &Runs,
+        rows: Range<u32>,
+        mut ended: impl FnMut(i64),
+    ) {
         if !clock.ends {
             return;
         }
-        let mut next = 0;
+        let mut next = rows.start;
         for (first, count) in runs {
-            self.absent(clock, next..*first, &mut ended);
-            self.present(clock, *first..first.saturating_add(*count), &mut ended);
-            next = first.saturating_add(*count);
+            let run = (*first).max(next)..first.saturating_add(*count).min(rows.end);
+            if run.is_empty() {
+                continue;
+            }
+            self.absent(clock, next..run.start, &mut ended);
+            next = run.end;
+            self.present(clock, run, &mut ended);
         }
-        self.absent(clock, next..clock.rows(), &mut ended);
+        self.absent(clock, next..rows.end, &mut ended);
     }
 
     /// With no newer row: whether the silence has lasted too long.
@@ -117,7 +129,7 @@ impl Walk {
         self.alive_until.is_some()
     }
 
-    fn absent(&mut self, clock: &Clock, rows: std::ops::Range<u32>, ended: &mut impl FnMut(i64)) {
+    fn absent(&mut self, clock: &Clock, rows: Range<u32>, ended: &mut impl FnMut(i64)) {
         for row in rows {
             // Once it has ended, absence says nothing new.
             if self.alive_until.is_none() {
@@ -137,7 +149,7 @@ impl Walk {
         }
     }
 
-    fn present(&mut self, clock: &Clock, rows: std::ops::Range<u32>, ended: &mut impl FnMut(i64)) {
+    fn present(&mut self, clock: &Clock, rows: Range<u32>, ended: &mut impl FnMut(i64)) {
         if rows.is_empty() {
             return;
         }
@@ -168,7 +180,7 @@ mod tests {
     fn ends(clock: &Clock, runs: &Runs, now: Option<i64>) -> Vec<i64> {
         let mut found = Vec::new();
         let mut walk = Walk::default();
-        walk.through(clock, runs, |at| found.push(at));
+        walk.through(clock, runs, 0..clock.rows(), |at| found.push(at));
         if let Some(now) = now {
             walk.until(now, |at| found.push(at));
         }

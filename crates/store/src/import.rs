@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -12,10 +12,10 @@ use farol_model::{Labels, Text, Timestamp};
 
 use crate::{
     Config, SeriesKey, StoreError,
-    block::{Kind, MOST_ROWS, Name, TEMPORARY, Writer},
+    block::{Kind, MOST_ROWS, Name, Writer},
     clock::Clock,
     shared::incoming,
-    store::list,
+    store::{list, remove_temporary},
 };
 
 /// Gathers samples and writes them as blocks into the store's folder for incoming ones. A running
@@ -54,6 +54,8 @@ struct Gathered {
     times: Vec<i64>,
     values: Vec<f64>,
     is_sorted: bool,
+    /// Whether a file has samples of it.
+    is_written: bool,
 }
 
 /// Samples in memory before they are written: 16 bytes each.
@@ -68,18 +70,10 @@ impl Importer {
         let folder = incoming(&config.dir);
         let failed = |source| StoreError::new("cannot create", &folder, source);
         disk.create_folder_all(&folder).map_err(failed)?;
-        let path = folder.join(LOCK);
-        let lock = disk.lock(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => StoreError::Locked { lock: path.clone() },
-            _ => StoreError::new("cannot lock", &path, source),
-        })?;
+        let lock = lock(&*disk, &folder)?;
+        remove_temporary(&*disk, &folder)?;
         let mut next_file = 0;
         for entry in list(&*disk, &folder)? {
-            if entry.name.ends_with(TEMPORARY) {
-                let path = folder.join(&entry.name);
-                let failed = |source| StoreError::new("cannot remove", &path, source);
-                disk.remove(&path).map_err(failed)?;
-            }
             if let Some(name) = Name::parse(&entry.name) {
                 next_file = next_file.max(name.number.saturating_add(1));
             }
@@ -105,7 +99,13 @@ impl Importer {
         }
         let number = u32::try_from(self.series.len()).expect("memory ends before four billion");
         self.numbers.insert(key.clone(), number);
-        self.series.push(Gathered { key, times: Vec::new(), values: Vec::new(), is_sorted: true });
+        self.series.push(Gathered {
+            key,
+            times: Vec::new(),
+            values: Vec::new(),
+            is_sorted: true,
+            is_written: false,
+        });
         number
     }
 
@@ -123,7 +123,7 @@ impl Importer {
     /// Writes the rest, and only then makes all of it visible. Dropped before, it leaves nothing.
     pub fn finish(mut self) -> Result<Imported, StoreError> {
         self.write()?;
-        self.done.series = self.series.len() as u64;
+        self.done.series = self.series.iter().filter(|gathered| gathered.is_written).count() as u64;
         for writer in std::mem::take(&mut self.files) {
             self.done.files.push(writer.publish()?);
         }
@@ -205,6 +205,24 @@ impl Importer {
     }
 }
 
+fn lock(disk: &dyn Disk, folder: &Path) -> Result<Box<dyn Lock>, StoreError> {
+    let path = folder.join(LOCK);
+    disk.lock(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => StoreError::Locked { lock: path.clone() },
+        _ => StoreError::new("cannot lock", &path, source),
+    })
+}
+
+/// What an import has left that did not come to its end; one that is at work is left in peace.
+pub(crate) fn remove_interrupted(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+    let folder = incoming(dir);
+    match lock(disk, &folder) {
+        Ok(_held) => remove_temporary(disk, &folder),
+        Err(StoreError::Locked { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Series that were taken at the same times share a clock. The clock of each part.
 fn write_clocks(
     parts: &[(&Gathered, std::ops::Range<usize>)],
@@ -254,6 +272,7 @@ impl Gathered {
     }
 
     fn clear(&mut self) {
+        self.is_written |= !self.times.is_empty();
         self.times.clear();
         self.values.clear();
         self.is_sorted = true;

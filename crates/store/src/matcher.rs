@@ -45,6 +45,8 @@ impl Matcher {
         let pattern = match op {
             Op::Equal | Op::NotEqual => None,
             Op::Matches | Op::MatchesNot => {
+                // By itself first: `a)|(b` would close the group that anchors it.
+                Regex::new(&value).map_err(|error| MatchError(error.to_string()))?;
                 let anchored = format!("^(?s:{value})$");
                 Some(Regex::new(&anchored).map_err(|error| MatchError(error.to_string()))?)
             }

@@ -55,13 +55,21 @@ fn groups(view: &View, kind: Kind) -> Vec<(i64, Vec<Arc<Block>>)> {
         };
         is_part && !block.is_damaged() && slot(block.start) == slot(block.end)
     };
+    // One that has windows on both sides of another's, after a clock was set back, stays apart from it.
+    let is_after = |blocks: &[Arc<Block>], block: &Block| {
+        !kind.is_derived() || blocks.last().is_none_or(|last| last.end < block.start)
+    };
     let mut groups: Vec<(i64, Vec<Arc<Block>>)> = Vec::new();
     let mut candidates: Vec<&Arc<Block>> = view.blocks.iter().filter(belongs).collect();
     candidates.sort_by_key(|block| (slot(block.start), block.start));
     for block in candidates {
         let start = slot(block.start).saturating_mul(millis / 1000);
         match groups.last_mut() {
-            Some((held, blocks)) if *held == start => blocks.push(Arc::clone(block)),
+            Some((held, blocks)) if *held == start => {
+                if is_after(blocks, block) {
+                    blocks.push(Arc::clone(block));
+                }
+            }
             _ => groups.push((start, vec![Arc::clone(block)])),
         }
     }
@@ -83,7 +91,7 @@ fn merge(
 ) -> Result<Option<Name>, StoreError> {
     let numbers: Vec<u64> = blocks.iter().map(|block| block.name.number).collect();
     let budget = blocks.iter().map(|block| block.bytes).sum::<u64>() + SLACK;
-    if let Err(error) = retain::make_room(shared, budget, &numbers, report) {
+    if let Err(error) = retain::make_room(shared, budget, start, report) {
         let is_full = matches!(error, StoreError::NoRoom { .. });
         return if is_full { Ok(None) } else { Err(error) };
     }

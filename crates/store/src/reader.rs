@@ -8,7 +8,7 @@ use crate::{
     Matcher, SeriesKey, StoreError, Tier,
     block::{Block, BlockSeries, ChunkRef, values_before},
     clock::{Clock, Runs, Walk},
-    head::{Column, Window},
+    head::{Column, WINDOW_MILLIS, Window},
     shared::{Sealed, Shared},
 };
 
@@ -55,6 +55,8 @@ pub struct Selection {
     numbers: Vec<u32>,
     /// In order of time.
     sources: Vec<Source>,
+    /// In order of time, which their sources need not be.
+    stretches: Vec<Stretch>,
     damage: Vec<StoreError>,
 }
 
@@ -65,6 +67,17 @@ struct Source {
     columns: Columns,
     /// Its clocks, once they were needed.
     clocks: Vec<Known>,
+}
+
+/// What a source holds of windows that follow one another. When a clock was set back, one block may
+/// have windows on both sides of another's.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    source: usize,
+    start: i64,
+    end: i64,
+    /// The source's first: all its values are read with it.
+    is_first: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -132,8 +145,11 @@ impl Reader {
         drop(view);
         keyed.sort_by(|a, b| a.0.cmp(&b.0));
         let (keys, numbers) = keyed.into_iter().unzip();
+        let mut stretches: Vec<Stretch> =
+            (0..).zip(&sources).flat_map(|(place, source)| source.stretches(place)).collect();
+        stretches.sort_by_key(|stretch| stretch.start);
         let shared = Arc::clone(&self.shared);
-        Selection { shared, range, now, keys, numbers, sources, damage: Vec::new() }
+        Selection { shared, range, now, keys, numbers, sources, stretches, damage: Vec::new() }
     }
 }
 
@@ -174,9 +190,11 @@ impl Selection {
         let (start, end) = (self.range.start.as_millis(), self.range.end.as_millis());
         let mut walk = Walk::default();
         let mut is_past = false;
-        for place in 0..self.sources.len() {
+        for stretch in 0..self.stretches.len() {
+            let stretch = self.stretches[stretch];
+            let place = stretch.source;
             // One row after the range decides what has ended within it.
-            let is_later = self.sources[place].start > end;
+            let is_later = stretch.start > end;
             if is_later && (is_past || !walk.is_alive()) {
                 break;
             }
@@ -187,18 +205,18 @@ impl Selection {
                 }
             };
             for clock in self.sources[place].clocks_of(lane) {
-                is_past |= is_later;
                 let entry = self.sources[place].entry(number, clock);
                 if entry.is_none() && !walk.is_alive() {
+                    is_past |= is_later;
                     continue;
                 }
                 let Some(clock) = self.clock(place, clock) else { continue };
-                match entry {
-                    Some(entry) => {
-                        walk.through(&clock, self.runs(place, entry), |at| ended(at, into));
-                        self.values(place, entry, &clock, into);
-                    }
-                    None => walk.through(&clock, &[], |at| ended(at, into)),
+                let rows = clock.rows_within(stretch.start, stretch.end);
+                is_past |= is_later && !rows.is_empty();
+                let runs = entry.map_or(&[][..], |entry| self.runs(place, entry));
+                walk.through(&clock, runs, rows, |at| ended(at, into));
+                if let Some(entry) = entry.filter(|_| stretch.is_first) {
+                    self.values(place, entry, &clock, into);
                 }
             }
             in_order(into, begin);
@@ -276,6 +294,21 @@ impl Source {
             Columns::Copied(window) => window.clocks.len(),
         };
         Source { start, columns, clocks: vec![Known::NotYet; clocks] }
+    }
+
+    fn stretches(&self, source: usize) -> Vec<Stretch> {
+        let whole = Stretch { source, start: self.start, end: i64::MAX, is_first: true };
+        let Columns::Block(block) = &self.columns else { return vec![whole] };
+        if !block.name.kind.is_derived() || block.windows.len() < 2 {
+            return vec![whole];
+        }
+        let stretch = |(place, (first, count)): (usize, &(i64, u32))| Stretch {
+            source,
+            start: first.saturating_mul(WINDOW_MILLIS),
+            end: first.saturating_add(i64::from(*count)).saturating_mul(WINDOW_MILLIS) - 1,
+            is_first: place == 0,
+        };
+        block.windows.iter().enumerate().map(stretch).collect()
     }
 
     fn window(&self) -> Option<&Window> {

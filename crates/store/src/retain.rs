@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     Report, StoreError, Tier,
-    block::{Block, Name},
+    block::{self, Block, Name},
     shared::{Shared, View},
     store::list,
 };
@@ -29,15 +29,16 @@ pub(crate) fn used(shared: &Shared) -> Result<u64, StoreError> {
     Ok(used)
 }
 
-/// Removes what is oldest until `bytes` more fit, but none of the blocks in `kept`.
+/// Removes what is oldest until `bytes` more fit, but nothing that starts at `before` (in seconds) or
+/// later: what is merged or down-sampled costs at most what is older than itself.
 pub(crate) fn make_room(
     shared: &Shared,
     bytes: u64,
-    kept: &[u64],
+    before: i64,
     report: &mut Report,
 ) -> Result<(), StoreError> {
     while used(shared)?.saturating_add(bytes) > shared.config.max_bytes {
-        let Some(oldest) = oldest(shared, kept)? else {
+        let Some(oldest) = oldest(shared, before)? else {
             return Err(StoreError::NoRoom { path: shared.config.dir.clone() });
         };
         remove(shared, &oldest, report)?;
@@ -46,7 +47,7 @@ pub(crate) fn make_room(
 }
 
 pub(crate) fn by_size(shared: &Shared, report: &mut Report) {
-    match make_room(shared, 0, &[], report) {
+    match make_room(shared, 0, i64::MAX, report) {
         // What is left cannot be removed, and nothing is to be written.
         Ok(()) | Err(StoreError::NoRoom { .. }) => {}
         Err(error) => report.errors.push(error),
@@ -117,26 +118,30 @@ struct File {
     block: Option<Arc<Block>>,
 }
 
-/// The oldest block, or file that was set aside, that is not kept.
-fn oldest(shared: &Shared, kept: &[u64]) -> Result<Option<File>, StoreError> {
+/// A file that was set aside, or else the oldest block that starts before this.
+fn oldest(shared: &Shared, before: i64) -> Result<Option<File>, StoreError> {
     let dir = &shared.config.dir;
     let entries = list(&*shared.disk, dir)?;
     let view = shared.view();
     let newest = newest_derived(&view);
-    let is_kept = |name: &Name| kept.contains(&name.number) || Some(name.number) == newest;
-    let mut names: Vec<(Name, String)> = entries
+    let may_go = |name: &Name, is_block: bool| {
+        !is_block || (name.start < before && Some(name.number) != newest)
+    };
+    let mut names: Vec<(bool, Name, String)> = entries
         .into_iter()
-        .filter_map(|entry| Some((Name::parse(&entry.name)?, entry.name)))
-        .filter(|(name, _)| !is_kept(name))
+        .filter_map(|entry| {
+            Some((block::is_block(&entry.name), Name::parse(&entry.name)?, entry.name))
+        })
+        .filter(|(is_block, name, _)| may_go(name, *is_block))
         .collect();
     // What is most detailed first: a day that was down-sampled lives on in its figures.
-    names.sort_by_key(|(name, _)| {
-        (name.kind.tier().map(|tier| tier as usize), name.start, name.number)
+    names.sort_by_key(|(is_block, name, _)| {
+        (*is_block, name.kind.tier().map(|tier| tier as usize), name.start, name.number)
     });
     let mut blocks = view.blocks.clone();
     drop(view);
     blocks.extend(Tier::ALL.iter().flat_map(|tier| shared.tier(*tier).blocks.clone()));
-    Ok(names.into_iter().next().map(|(_, file)| {
+    Ok(names.into_iter().next().map(|(_, _, file)| {
         let path = dir.join(file);
         let block = blocks.iter().find(|block| block.path == path).cloned();
         File { path, block }

@@ -16,6 +16,7 @@ use crate::{
     Config, Reader, SeriesKey, StoreError, Tier, Upkeep,
     block::{self, Kind, Name, TEMPORARY},
     head::{Head, WINDOW_MILLIS},
+    import,
     shared::{Covers, Sealed, Shared, View},
 };
 
@@ -109,7 +110,8 @@ impl Store {
     fn with(shared: Shared, lock: HeldLock) -> Result<Opened, StoreError> {
         let mut set_aside = Vec::new();
         if !shared.read_only {
-            remove_temporary(&shared)?;
+            remove_temporary(&*shared.disk, &shared.config.dir)?;
+            import::remove_interrupted(&*shared.disk, &shared.config.dir)?;
         }
         open_blocks(&shared, &mut set_aside)?;
         let replay_from = shared.view().blocks.iter().filter_map(|block| block.replay_from).max();
@@ -169,13 +171,12 @@ impl Store {
 }
 
 /// What an interrupted writer left.
-fn remove_temporary(shared: &Shared) -> Result<(), StoreError> {
-    let dir = &shared.config.dir;
-    for entry in list(&*shared.disk, dir)? {
+pub(crate) fn remove_temporary(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+    for entry in list(disk, dir)? {
         if entry.name.ends_with(TEMPORARY) {
             let path = dir.join(&entry.name);
             let failed = |source| StoreError::new("cannot remove", &path, source);
-            shared.disk.remove(&path).map_err(failed)?;
+            disk.remove(&path).map_err(failed)?;
         }
     }
     Ok(())

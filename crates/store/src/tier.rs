@@ -127,23 +127,23 @@ fn derive(
     raw_bytes: u64,
     report: &mut Report,
 ) -> Result<Option<Name>, StoreError> {
-    let kept: Vec<u64> = {
+    let of_day: Vec<u64> = {
         let view = shared.view();
-        let of_day = view.blocks.iter().filter(|b| b.start.div_euclid(DAY_MILLIS) == day);
-        of_day.map(|block| block.name.number).collect()
+        let blocks = view.blocks.iter().filter(|b| b.start.div_euclid(DAY_MILLIS) == day);
+        blocks.map(|block| block.name.number).collect()
     };
+    let start = day.saturating_mul(DAY_MILLIS / 1000);
     let budget = raw_bytes.saturating_mul(MOST_TIMES_RAW).saturating_add(SLACK);
-    if let Err(error) = retain::make_room(shared, budget, &kept, report) {
+    if let Err(error) = retain::make_room(shared, budget, start, report) {
         let is_full = matches!(error, StoreError::NoRoom { .. });
         return if is_full { Ok(None) } else { Err(error) };
     }
-    let start = day.saturating_mul(DAY_MILLIS / 1000);
     let name = Name { kind: tier.kind(), start, number: shared.next_number()? };
     let config = &shared.config;
     let disk = Arc::clone(&shared.disk);
     let mut writer = Writer::streaming(disk, &config.dir, name, config.access, budget)?;
     Day { shared, tier, start: day.saturating_mul(DAY_MILLIS) }.write(&mut writer)?;
-    let windows = shared.view().windows_of(&kept);
+    let windows = shared.view().windows_of(&of_day);
     writer.complete(windows, None)?;
     writer.sync()?;
     let path = writer.publish()?;

@@ -44,6 +44,10 @@ fn a_simulated_day_is_read_back_with_its_times() {
     let expected =
         ["metrics-2026-03-01-0000000001.jsonl.zst", "metrics-2026-03-02-0000000002.jsonl"];
     assert_eq!(metrics, expected);
+    let blocks: Vec<String> = files(&folder.path().join("store")).into_keys().collect();
+    for kind in ["24h-", "15s-", "5m-"] {
+        assert!(blocks.iter().any(|block| block.starts_with(kind)), "{kind}: {blocks:?}");
+    }
 }
 
 #[test]
@@ -166,7 +170,7 @@ fn stored(data: &Path, name: &str) -> Vec<i64> {
     assert!(set_aside.is_empty());
     assert!(store.stats().blocks > 0);
     let start = StartAt::Position(replay_from.unwrap());
-    let mut reader = Reader::open(disk, &data.join("logs"), Stream::Metrics, start).unwrap();
+    let mut reader = Reader::open(disk, data.join("logs"), Stream::Metrics, start).unwrap();
     while let Some(Item::Line(line)) = reader.next().unwrap() {
         store.apply(line.position, &line.record, line.complete);
     }

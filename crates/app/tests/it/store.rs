@@ -95,6 +95,21 @@ fn a_server_that_may_write_nothing_keeps_its_history_in_memory() {
 }
 
 #[test]
+fn of_two_servers_with_one_data_folder_the_second_keeps_its_history_in_memory() {
+    let world = World::with_history();
+    let of = |server: &Farol, name: &str| value_of(&server.get("/metrics").text(), name);
+    let servers = [(); 2].map(|()| {
+        let server = world.start("serve", &[]);
+        server.wait_until_ready();
+        let series = || of(&server, "farol_follow_store_series");
+        eventually("history", || series().is_some_and(|series| series > 0.0));
+        server
+    });
+    let most = servers.each_ref().map(|server| of(server, "farol_follow_store_max_bytes"));
+    assert_eq!(most, [Some(f64::from(1 << 30)), Some(f64::from(64 << 20))]);
+}
+
+#[test]
 fn a_store_that_another_process_writes_is_an_error_at_the_start() {
     let world = World::empty();
     let config = Config::new(world.store());
@@ -153,7 +168,7 @@ fn the_store_is_looked_at_beside_a_running_farol() {
     wait_until_stored(&farol);
     let (table, error, code) = world.ask(&["store", "stats"]);
     assert_eq!(code, Some(0), "{error}");
-    assert!(table.contains("snapshots that are in no block yet"), "{table}");
+    assert!(table.contains("snapshots beyond the blocks"), "{table}");
     let (object, error, code) =
         world.ask(&["store", "stats", "--json", "--retention-bytes", "16MiB"]);
     assert_eq!(code, Some(0), "{error}");

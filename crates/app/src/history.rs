@@ -419,8 +419,8 @@ pub(crate) fn start_at(
         .ok()
         .and_then(|reader| reader.position());
     match end {
-        Some(end) if end < from => StartAt::Oldest,
-        _ => StartAt::Position(from),
+        Some(end) if from <= end => StartAt::Position(from),
+        _ => StartAt::Oldest,
     }
 }
 
@@ -625,6 +625,8 @@ mod tests {
         let begin = |from| start_at(&shared, Path::new(LOGS), from);
         assert_eq!(begin(Some(end(10))), StartAt::Position(end(10)));
         assert_eq!(begin(Some(end(1 << 30))), StartAt::Oldest);
+        let emptied: Arc<dyn Disk> = Arc::new(CrashDisk::new());
+        assert_eq!(start_at(&emptied, Path::new(LOGS), Some(end(10))), StartAt::Oldest);
         assert_eq!(begin(None), StartAt::Oldest);
     }
 }

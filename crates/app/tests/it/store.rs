@@ -21,6 +21,7 @@ use crate::world::{
 };
 
 const WINDOW: i64 = 15 * 60 * 1000;
+const SLOT: i64 = 8 * WINDOW;
 /// Both lanes at full speed, and no probe: nothing but the host.
 const FAST: [&str; 6] = ["--interval", "100ms", "--slow-interval", "100ms", "--probes.icmp", ""];
 
@@ -253,11 +254,12 @@ impl World {
         World { folder, records: 0 }
     }
 
-    /// Ends an hour ago: the windows are over.
+    /// Ends an hour ago at least: the windows are over.
     fn with_history() -> World {
         let mut world = World::empty();
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis());
-        let end = now.unwrap().div_euclid(WINDOW) * WINDOW - 4 * WINDOW;
+        // Whatever the time of day, a whole slot of two hours and half of the next.
+        let end = now.unwrap().div_euclid(SLOT) * SLOT - 4 * WINDOW;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         // Two starts, and so two segments.
         for half in [end - 12 * WINDOW..end - 6 * WINDOW, end - 6 * WINDOW..end] {

@@ -209,30 +209,53 @@ fn name_of(path: &Path) -> Option<Name> {
     Name::parse(path.file_name()?.to_str()?)
 }
 
+type Named = (Name, PathBuf, block::OpenedFile);
+
+/// A file that is gone when it is to be opened was merged or removed since the listing, by the process
+/// that writes there: what it was merged into is in the next listing. So often, at most.
+const MOST_LISTINGS: usize = 8;
+
+/// All files that can be used, as of one moment.
+fn open_files(shared: &Shared) -> Result<(Vec<Named>, Vec<(PathBuf, StoreError)>), StoreError> {
+    let mut listings = 0;
+    loop {
+        listings += 1;
+        let (mut found, mut failed, mut is_whole) = (Vec::new(), Vec::new(), true);
+        for path in block_files(shared)? {
+            let Some(name) = name_of(&path) else { continue };
+            match open_named(shared, name, &path) {
+                Ok(opened) => found.push((name, path, opened)),
+                Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    is_whole = false;
+                }
+                Err(error) => failed.push((path, error)),
+            }
+        }
+        if is_whole || listings == MOST_LISTINGS {
+            return Ok((found, failed));
+        }
+    }
+}
+
+fn open_named(shared: &Shared, name: Name, path: &Path) -> Result<block::OpenedFile, StoreError> {
+    let opened = block::open(&*shared.disk, path)?;
+    match opened.index.kind == name.kind {
+        true => Ok(opened),
+        false => Err(StoreError::damaged(path, "its name says that it is something else")),
+    }
+}
+
 fn open_blocks(
     shared: &Shared,
     set_aside: &mut Vec<(PathBuf, StoreError)>,
 ) -> Result<(), StoreError> {
-    let mut found = Vec::new();
-    for path in block_files(shared)? {
-        let Some(name) = name_of(&path) else { continue };
-        let opened = block::open(&*shared.disk, &path);
-        let named = opened.and_then(|opened| match opened.index.kind == name.kind {
-            true => Ok(opened),
-            false => Err(StoreError::damaged(&path, "its name says that it is something else")),
-        });
-        match named {
-            Ok(opened) => found.push((name, path, opened)),
-            // Merged or removed since the listing, by the process that writes it.
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                shared.count_damage();
-                let is_damaged = matches!(error, StoreError::Damaged { .. });
-                let stays = shared.read_only || !is_damaged;
-                let path = if stays { path } else { shared.set_aside(&path)? };
-                set_aside.push((path, error));
-            }
-        }
+    let (found, failed) = open_files(shared)?;
+    for (path, error) in failed {
+        shared.count_damage();
+        let is_damaged = matches!(error, StoreError::Damaged { .. });
+        let stays = shared.read_only || !is_damaged;
+        let path = if stays { path } else { shared.set_aside(&path)? };
+        set_aside.push((path, error));
     }
     let (mut tiers, mut found): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|(name, ..)| name.kind.tier().is_some());

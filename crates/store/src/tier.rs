@@ -273,7 +273,8 @@ impl Bucket {
         self.min = self.min.min(value);
         let more = value - self.excess;
         let sum = self.sum + more;
-        self.excess = (sum - self.sum) - more;
+        // Of an infinite sum there is nothing to correct.
+        self.excess = if sum.is_finite() { (sum - self.sum) - more } else { 0.0 };
         self.sum = sum;
     }
 

@@ -33,11 +33,11 @@ def free_port():
         return s.getsockname()[1]
 
 
-def start_farol(folder, *flags):
+def start_farol(folder, *flags, program=FAROL):
     """The process, its address, and how long it took from the start to the first scrape."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        [FAROL, "run", "--listen", "127.0.0.1:0", "--data", folder + "/data", "--logs", folder + "/logs", *flags],
+        [program, "run", "--listen", "127.0.0.1:0", "--data", folder + "/data", "--logs", folder + "/logs", *flags],
         stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
         found = re.match(r"farol listening on http://127\.0\.0\.1:(\d+)", line)

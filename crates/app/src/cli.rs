@@ -21,6 +21,7 @@ mod reload;
 mod run;
 mod running;
 mod selector;
+mod simulate;
 mod status;
 mod store;
 
@@ -130,6 +131,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Write the manual page",
         configure: man::configure,
         run: man::run,
+    },
+    Subcommand {
+        name: "simulate",
+        about: "Write the history of recorded machines by a clock of its own; for tests and measurements",
+        configure: simulate::configure,
+        run: simulate::run,
     },
 ];
 

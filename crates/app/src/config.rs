@@ -16,7 +16,7 @@ use std::{
 };
 
 use farol_collect::{
-    Host, own, probe, textfile,
+    Host, Laps, own, probe, textfile,
     view::{self, Found, Given},
 };
 use farol_model::Exposed;
@@ -180,6 +180,7 @@ pub fn collect_options(
         },
         own,
         probes,
+        laps: Laps::default(),
     }
 }
 

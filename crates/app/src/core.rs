@@ -146,6 +146,14 @@ impl Core {
         }
     }
 
+    /// What the journal says of itself, if it is open.
+    pub fn journal_stats(&self) -> Result<farol_journal::Stats, JournalError> {
+        match &self.journal {
+            JournalSlot::Open(journal) => journal.stats(),
+            JournalSlot::Closed { .. } => Ok(farol_journal::Stats::default()),
+        }
+    }
+
     fn sampled(&mut self, mut snapshot: Snapshot, now: Timestamp) {
         let verdict = verdict();
         snapshot.state = verdict.state;

@@ -19,5 +19,6 @@ pub mod run;
 pub mod sampler;
 mod service;
 mod serving;
+pub mod simulate;
 pub mod threads;
 pub mod upkeep;

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use farol_collect::{OptionsError, Runner, own, probe, textfile};
+use farol_collect::{Laps, Options, OptionsError, Runner, own, probe, textfile};
 use farol_model::{Lane, Stream};
 
 use crate::{
@@ -23,14 +23,24 @@ pub struct Boards {
     pub followed: Arc<Mutex<own::Followed>>,
 }
 
-/// One plan per lane, by `Lane::index`.
+/// One plan per lane, by `Lane::index`; times are taken by the real clock.
 pub fn plans(config: &Config, boards: &Boards) -> Result<[Plan; 2], OptionsError> {
+    plans_timed(config, boards, Laps::default())
+}
+
+/// The same, with times taken by another clock.
+pub fn plans_timed(
+    config: &Config,
+    boards: &Boards,
+    laps: Laps,
+) -> Result<[Plan; 2], OptionsError> {
     let options = config::collect_options(
         config,
         Arc::clone(&boards.own),
         Arc::clone(&boards.probes),
         Arc::clone(&boards.texts),
     );
+    let options = Options { laps, ..options };
     let entries = config.collectors.entries();
     let plan = |lane: Lane| -> Result<Plan, OptionsError> {
         let host = config.host.clone();

@@ -681,4 +681,4 @@ pub(crate) const REVISION: &str = match option_env!("FAROL_REVISION") {
     Some(revision) => revision,
     None => "unknown",
 };
-const RUST_VERSION: &str = env!("CARGO_PKG_RUST_VERSION");
+pub(crate) const RUST_VERSION: &str = env!("CARGO_PKG_RUST_VERSION");

@@ -36,6 +36,25 @@ pub struct Plan {
     pub host: Text,
 }
 
+impl Plan {
+    /// Collects once, and says how long that took.
+    pub fn collect(&mut self, at: Timestamp) -> (Snapshot, Duration) {
+        let tick = self.runner.tick(at);
+        let snapshot = Snapshot {
+            at,
+            interval: self.interval,
+            lane: self.runner.lane(),
+            host: self.host.clone(),
+            state: State::Unknown,
+            summary: tick.summary,
+            samples: tick.samples,
+            top: tick.top,
+            outcomes: tick.outcomes,
+        };
+        (snapshot, tick.took)
+    }
+}
+
 #[derive(Debug)]
 pub struct Sampler {
     orders: SyncSender<Order>,
@@ -151,22 +170,11 @@ impl Sampling {
     }
 
     fn tick(&mut self, at: Timestamp) {
-        let tick = self.plan.runner.tick(at);
-        let snapshot = Snapshot {
-            at,
-            interval: self.plan.interval,
-            lane: self.lane,
-            host: self.plan.host.clone(),
-            state: State::Unknown,
-            summary: tick.summary,
-            samples: tick.samples,
-            top: tick.top,
-            outcomes: tick.outcomes,
-        };
+        let (snapshot, took) = self.plan.collect(at);
         self.board.update(|figures| {
             let lane = &mut figures.lanes[self.lane.index()];
             lane.ticks += 1;
-            lane.tick_seconds = Some(tick.took.as_secs_f64());
+            lane.tick_seconds = Some(took.as_secs_f64());
         });
         self.in_flight.store(true, Ordering::Release);
         let event = Event::Sampled { snapshot, in_flight: Arc::clone(&self.in_flight) };

@@ -27,7 +27,8 @@ fn page() -> String {
         "# Commands\n\nGenerated from the command line; `make update` rewrites it. The flags that are settings \
          are those of\n[configuration.md](configuration.md), in every command that reads the configuration.\n",
     );
-    for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
+    let is_shown = |command: &&Command| command.get_name() != "help" && !command.is_hide_set();
+    for command in root.get_subcommands().filter(is_shown) {
         describe(&mut page, "farol", command);
     }
     page

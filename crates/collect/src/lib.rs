@@ -32,5 +32,5 @@ pub use registry::{
     COLLECTORS, Collector, Compatibility, Entry, Options, OptionsError, ProcessGroup, Scope,
     TopCommand, collector_of, describe,
 };
-pub use runner::{Runner, Tick};
+pub use runner::{Laps, Runner, Tick};
 pub use scrape::{CollectError, Scrape};

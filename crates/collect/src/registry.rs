@@ -11,7 +11,7 @@ use farol_model::{Description, Lane, Metric};
 use regex::Regex;
 
 use crate::{
-    CollectError, Host, ProcessTable, Scrape, linux, own, probe, process, summary, textfile,
+    CollectError, Host, Laps, ProcessTable, Scrape, linux, own, probe, process, summary, textfile,
     top_rows,
 };
 
@@ -99,6 +99,7 @@ pub struct Options {
     pub own: Arc<own::Board>,
     /// The newest results of the latency probes, kept by `app`'s probe tasks.
     pub probes: Arc<probe::Board>,
+    pub laps: Laps,
 }
 
 impl Options {
@@ -143,6 +144,7 @@ impl Default for Options {
             textfile: textfile::Settings::default(),
             own: Arc::default(),
             probes: Arc::default(),
+            laps: Laps::default(),
         }
     }
 }

@@ -117,7 +117,8 @@ impl Runner {
     }
 
     pub fn tick(&mut self, at: Timestamp) -> Tick {
-        let lap = start_lap();
+        let laps = self.slots.options.laps.clone();
+        let lap = laps.now();
         self.slots.look(&self.host);
         self.run_collectors(at);
 
@@ -136,7 +137,7 @@ impl Runner {
         self.health.take_samples(&mut samples);
         samples.sort_by(|a, b| a.name.cmp(&b.name));
         let summary = self.summary.extend(lap, &mut samples);
-        Tick { samples, top, outcomes, summary, took: lap.elapsed() }
+        Tick { samples, top, outcomes, summary, took: laps.since(lap) }
     }
 
     fn run_collectors(&mut self, at: Timestamp) {
@@ -318,10 +319,10 @@ impl Running {
 
     fn run(&mut self, host: &Host, at: Timestamp, options: &Options) {
         self.scrape.begin(at);
-        let lap = start_lap();
+        let lap = options.laps.now();
         let caught =
             catch_unwind(AssertUnwindSafe(|| self.collector.collect(host, &mut self.scrape)));
-        let took = lap.elapsed();
+        let took = options.laps.since(lap);
         let problems = self.scrape.take_problems();
         let result = match caught {
             Ok(Ok(())) if problems.is_empty() => Collected::Complete,
@@ -410,6 +411,38 @@ impl Worker {
 /// Whether the runner has dropped its end: it will read no result of this worker any more.
 fn report_is_closed(next_job: &Receiver<(Timestamp, usize)>) -> bool {
     matches!(next_job.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected))
+}
+
+/// By what it is told how long something took, and how much time passed between two ticks: the
+/// monotonic clock, or that of whoever makes time pass. Waiting for a collector that hangs is always
+/// real.
+#[derive(Clone)]
+pub struct Laps(Arc<dyn Fn() -> Instant + Send + Sync>);
+
+impl Laps {
+    pub fn new(now: impl Fn() -> Instant + Send + Sync + 'static) -> Laps {
+        Laps(Arc::new(now))
+    }
+
+    fn now(&self) -> Instant {
+        (self.0)()
+    }
+
+    fn since(&self, lap: Instant) -> Duration {
+        self.now().saturating_duration_since(lap)
+    }
+}
+
+impl Default for Laps {
+    fn default() -> Laps {
+        Laps::new(start_lap)
+    }
+}
+
+impl std::fmt::Debug for Laps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Laps").finish_non_exhaustive()
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the lap timer itself")]

@@ -60,9 +60,9 @@ pub const AGGREGATES: [Text; 6] = [
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// How far before a day its first increase may begin.
 const LOOK_BACK_MILLIS: i64 = 5 * 60 * 1000;
-/// What the down-sampled files of a day may have, in files of the day: they hold fewer figures,
-/// but six of each.
-const MOST_TIMES_RAW: u64 = 2;
+/// What the down-sampled files of a day usually need at most, in files of the day: they hold fewer
+/// figures, but six of each.
+const USUAL_TIMES_RAW: u64 = 2;
 const SLACK: u64 = 64 << 10;
 
 /// Down-samples the days that are over and have not been, or have got more since.
@@ -133,18 +133,19 @@ fn derive(
         blocks.map(|block| block.name.number).collect()
     };
     let start = day.saturating_mul(DAY_MILLIS / 1000);
-    let budget = raw_bytes.saturating_mul(MOST_TIMES_RAW).saturating_add(SLACK);
-    if let Err(error) = retain::make_room(shared, budget, start, report) {
-        let is_full = matches!(error, StoreError::NoRoom { .. });
-        return if is_full { Ok(None) } else { Err(error) };
-    }
-    let name = Name { kind: tier.kind(), start, number: shared.next_number()? };
-    let config = &shared.config;
-    let disk = Arc::clone(&shared.disk);
-    let mut writer = Writer::streaming(disk, &config.dir, name, config.access, budget)?;
-    Day { shared, tier, start: day.saturating_mul(DAY_MILLIS) }.write(&mut writer)?;
-    let windows = shared.view().windows_of(&of_day);
-    writer.complete(windows, None)?;
+    let mut budget = raw_bytes.saturating_mul(USUAL_TIMES_RAW).saturating_add(SLACK);
+    let (name, mut writer) = loop {
+        if let Err(error) = retain::make_room(shared, budget, start, report) {
+            let is_full = matches!(error, StoreError::NoRoom { .. });
+            return if is_full { Ok(None) } else { Err(error) };
+        }
+        let name = Name { kind: tier.kind(), start, number: shared.next_number()? };
+        match write(shared, tier, day, name, &of_day, budget) {
+            // Of few samples, or such as stand still, much more is made than there was.
+            Err(StoreError::NoRoom { .. }) => budget = budget.saturating_mul(2),
+            written => break (name, written?),
+        }
+    };
     writer.sync()?;
     let path = writer.publish()?;
     let opened = block::open(&*shared.disk, &path)?;
@@ -159,6 +160,22 @@ fn derive(
     };
     retain::remove_merged(shared, &replaced, report);
     Ok(Some(name))
+}
+
+fn write(
+    shared: &Arc<Shared>,
+    tier: Tier,
+    day: i64,
+    name: Name,
+    of_day: &[u64],
+    budget: u64,
+) -> Result<Writer, StoreError> {
+    let config = &shared.config;
+    let disk = Arc::clone(&shared.disk);
+    let mut writer = Writer::streaming(disk, &config.dir, name, config.access, budget)?;
+    Day { shared, tier, start: day.saturating_mul(DAY_MILLIS) }.write(&mut writer)?;
+    writer.complete(shared.view().windows_of(of_day), None)?;
+    Ok(writer)
 }
 
 struct Day<'a> {

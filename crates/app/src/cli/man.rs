@@ -29,7 +29,7 @@ fn page() -> anyhow::Result<Vec<u8>> {
 
 /// A section for each subcommand, and for theirs (`journal cat`).
 fn push_sections(parent: &Command, before: &str, page: &mut Vec<u8>) -> anyhow::Result<()> {
-    for command in parent.get_subcommands().filter(|command| command.get_name() != "help") {
+    for command in parent.get_subcommands().filter(|command| is_shown(command)) {
         let name = format!("{before}{}", command.get_name());
         let man = clap_mangen::Man::new(command.clone());
         page.extend_from_slice(format!(".SH {}\n", name.to_uppercase()).as_bytes());
@@ -39,6 +39,10 @@ fn push_sections(parent: &Command, before: &str, page: &mut Vec<u8>) -> anyhow::
         push_sections(command, &format!("{name} "), page)?;
     }
     Ok(())
+}
+
+fn is_shown(command: &Command) -> bool {
+    command.get_name() != "help" && !command.is_hide_set()
 }
 
 #[cfg(test)]
@@ -53,5 +57,6 @@ mod tests {
         }
         assert!(page.contains("\nfarol journal\n"), "the list of subcommands");
         assert!(!page.contains("(1)"), "another page");
+        assert!(!page.contains("simulate"), "a hidden command");
     }
 }

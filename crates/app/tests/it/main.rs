@@ -16,6 +16,7 @@ mod history;
 mod kill;
 mod network;
 mod program;
+mod simulate;
 mod store;
 mod textfile;
 mod top;

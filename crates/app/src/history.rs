@@ -16,7 +16,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -119,14 +119,26 @@ struct Appended {
 pub struct Feed {
     to: SyncSender<Appended>,
     previous: Option<Position>,
+    /// That nobody takes it any more is said once.
+    is_told: bool,
 }
 
 impl Feed {
+    fn new(to: SyncSender<Appended>) -> Feed {
+        Feed { to, previous: None, is_told: false }
+    }
+
     pub fn hand_over(&mut self, at: Position, snapshot: &Arc<Snapshot>) {
         let previous = self.previous.replace(at);
         // What finds no room is read from the journal: the next one does not follow on what was
         // applied, and that is noticed.
-        self.to.try_send(Appended { previous, at, snapshot: Arc::clone(snapshot) }).ok();
+        let sent = self.to.try_send(Appended { previous, at, snapshot: Arc::clone(snapshot) });
+        if matches!(sent, Err(TrySendError::Disconnected(_))) && !self.is_told {
+            self.is_told = true;
+            tracing::error!(
+                "the store's thread has ended; history is missing until the next start"
+            );
+        }
     }
 }
 
@@ -135,7 +147,7 @@ impl History {
     pub fn fed(settings: Settings) -> anyhow::Result<(History, Feed)> {
         let (to, inbox) = sync_channel(WAITING);
         let history = History::start(settings, inbox, true)?;
-        Ok((history, Feed { to, previous: None }))
+        Ok((history, Feed::new(to)))
     }
 
     /// Opens the store and keeps it in step with a journal that another process writes.
@@ -336,7 +348,7 @@ impl Keeping {
         let Place { disk, config } = &self.settings.place;
         let opened = Store::open(Arc::clone(disk), config.clone())?;
         for (file, error) in &opened.set_aside {
-            tracing::error!(file = %file.display(), %error, "a damaged part of the store was set aside");
+            tracing::error!(file = %file.display(), %error, "a file of the store cannot be used");
         }
         let Settings { disk, logs, .. } = &self.settings;
         self.start = start_at(disk, logs, opened.replay_from);
@@ -407,8 +419,8 @@ pub(crate) fn start_at(
         .ok()
         .and_then(|reader| reader.position());
     match end {
-        Some(end) if end < from => StartAt::Oldest,
-        _ => StartAt::Position(from),
+        Some(end) if from <= end => StartAt::Position(from),
+        _ => StartAt::Oldest,
     }
 }
 
@@ -500,7 +512,7 @@ mod tests {
         let journal = Journal::open(Arc::new(disk.clone()), LOGS, settings).unwrap();
         let current = watch::channel(Arc::new(Current::default())).0;
         let (to, inbox) = sync_channel(waiting);
-        let feed = Feed { to, previous: None };
+        let feed = Feed::new(to);
         (Core::new("pi".into(), journal, current, Arc::default()).feeding(feed), inbox)
     }
 
@@ -613,6 +625,8 @@ mod tests {
         let begin = |from| start_at(&shared, Path::new(LOGS), from);
         assert_eq!(begin(Some(end(10))), StartAt::Position(end(10)));
         assert_eq!(begin(Some(end(1 << 30))), StartAt::Oldest);
+        let emptied: Arc<dyn Disk> = Arc::new(CrashDisk::new());
+        assert_eq!(start_at(&emptied, Path::new(LOGS), Some(end(10))), StartAt::Oldest);
         assert_eq!(begin(None), StartAt::Oldest);
     }
 }

@@ -75,7 +75,8 @@ fn groups(view: &View, kind: Kind) -> Vec<(i64, Vec<Arc<Block>>)> {
     }
     let is_over = |start: i64| {
         // Of imported data nothing more is awaited; derived slots are over once the writer is in another.
-        kind == Kind::Import || (!open.is_empty() && !open.contains(&slot(start * 1000)))
+        kind == Kind::Import
+            || (!open.is_empty() && !open.contains(&slot(start.saturating_mul(1000))))
     };
     groups.retain(|(start, blocks)| blocks.len() > 1 && is_over(*start));
     groups

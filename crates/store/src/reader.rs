@@ -305,7 +305,10 @@ impl Source {
         let stretch = |(place, (first, count)): (usize, &(i64, u32))| Stretch {
             source,
             start: first.saturating_mul(WINDOW_MILLIS),
-            end: first.saturating_add(i64::from(*count)).saturating_mul(WINDOW_MILLIS) - 1,
+            end: first
+                .saturating_add(i64::from(*count))
+                .saturating_mul(WINDOW_MILLIS)
+                .saturating_sub(1),
             is_first: place == 0,
         };
         block.windows.iter().enumerate().map(stretch).collect()

@@ -4,6 +4,7 @@
 //! whether they are applied live, replayed, or read by another process.
 
 use std::{
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
@@ -44,7 +45,7 @@ pub struct Opened {
 pub struct Stats {
     /// Series that have samples in a head, a block or both.
     pub series: u64,
-    /// Those of the windows in memory; one that is in two of them counts twice.
+    /// Those of the windows in memory.
     pub head_series: u64,
     pub head_samples: u64,
     pub blocks: u64,
@@ -146,6 +147,8 @@ impl Store {
 
     pub fn stats(&self) -> Stats {
         let view = self.shared.view();
+        let columns = view.windows().flat_map(|window| &window.columns);
+        let in_memory: HashSet<u32> = columns.map(|column| column.series).collect();
         let counts = &self.shared.counts;
         let spans = || {
             let blocks = view.blocks.iter().map(|block| (block.start, block.end));
@@ -153,7 +156,7 @@ impl Store {
         };
         Stats {
             series: view.table.len() as u64,
-            head_series: view.windows().map(|window| window.columns.len() as u64).sum(),
+            head_series: in_memory.len() as u64,
             head_samples: view.windows().map(|window| window.samples).sum(),
             blocks: view.blocks.len() as u64,
             tier_blocks: Tier::ALL.map(|tier| self.shared.tier(tier).blocks.len() as u64),

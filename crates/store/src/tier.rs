@@ -174,7 +174,8 @@ fn write(
     let disk = Arc::clone(&shared.disk);
     let mut writer = Writer::streaming(disk, &config.dir, name, config.access, budget)?;
     Day { shared, tier, start: day.saturating_mul(DAY_MILLIS) }.write(&mut writer)?;
-    writer.complete(shared.view().windows_of(of_day), None)?;
+    let windows = shared.view().windows_of(of_day);
+    writer.complete(windows, None)?;
     Ok(writer)
 }
 

@@ -109,8 +109,8 @@ impl Figures<'_> {
             ("series", format!("{series}, {head_series} of them in memory")),
             ("blocks", format!("{blocks} with {block_samples} samples")),
             ("tiers", format!("{quarters} days in steps of 15 s, {fives} in steps of 5 min")),
-            ("in memory", format!("{head_samples} samples of windows that are not over")),
-            ("journal", format!("{} snapshots that are in no block yet", self.looked.replayed)),
+            ("in memory", format!("{head_samples} samples of windows that are in no block yet")),
+            ("journal", format!("{} snapshots beyond the blocks", self.looked.replayed)),
             ("oldest", shown(oldest)),
             ("newest", shown(newest)),
         ];

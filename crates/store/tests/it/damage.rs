@@ -129,7 +129,7 @@ impl Scene {
         let name = block.path.file_name().unwrap().to_str().unwrap();
         assert!(told.iter().all(|told| told.contains(name)), "{story}: {told:?}");
         assert!(!lost || !told.is_empty(), "{story}: lost without a word");
-        assert!(!told.is_empty() == (store.stats().damaged > 0), "{story}: counted");
+        assert_eq!(told.is_empty(), store.stats().damaged == 0, "{story}: counted");
         store
     }
 
@@ -178,7 +178,7 @@ fn positions(len: usize, edge: usize, between: usize) -> impl Iterator<Item = us
 }
 
 fn edges() -> (usize, usize) {
-    (rounds(24, usize::MAX / 2), rounds(40, usize::MAX / 2))
+    (rounds(20, usize::MAX / 2), rounds(16, usize::MAX / 2))
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn one_import_after_another_adds_to_it() {
 }
 
 proptest! {
-    #![proptest_config(cases(30))]
+    #![proptest_config(cases(12))]
 
     #[test]
     fn samples_in_any_order_beside_and_between_derived_ones_are_all_found(

@@ -61,6 +61,7 @@ pub fn store_dir(config: &Config, shape: Shape) -> PathBuf {
 pub fn store_config(config: &Config, dir: PathBuf, group: Option<u32>) -> farol_store::Config {
     let mut settings = farol_store::Config {
         retention: config.store.retention,
+        tier_retention: config.store.tier_retention,
         max_bytes: config.store.max_size,
         job: config.store.job.clone(),
         rows: top_rows::samples,

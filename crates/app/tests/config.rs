@@ -398,7 +398,8 @@ fn no_message_about_a_secret_holds_it() {
             }
             text.push_str(" \"${env:TOKEN}\"\n");
             if let Err(problems) = Machine::with_file(text).variable("TOKEN", value).load() {
-                let all = format!("{problems} {problems:?}");
+                // The key may look like a part of the secret.
+                let all = format!("{problems} {problems:?}").replace(key, "");
                 assert!(!all.contains("hunter2"), "{key}: {all}");
                 assert!(!all.contains("5s"), "{key}: {all}");
             }

@@ -50,6 +50,8 @@ const FOLLOWED_GAPS: &str = "farol_follow_gaps_total";
 const FOLLOWER_STORE_BYTES: &str = "farol_follow_store_bytes";
 const FOLLOWER_STORE_DEGRADED: &str = "farol_follow_store_degraded";
 const FOLLOWER_STORE_MAX_BYTES: &str = "farol_follow_store_max_bytes";
+const FOLLOWER_STORE_NEWEST: &str = "farol_follow_store_newest_timestamp_seconds";
+const FOLLOWER_STORE_REPLAYED: &str = "farol_follow_store_replayed_records";
 const FOLLOWER_STORE_SERIES: &str = "farol_follow_store_series";
 
 /// What `farol serve` says of its own reading, live: the rest of its `farol_*` is the writer's.
@@ -70,6 +72,16 @@ pub const FOLLOWER_METRICS: &[Metric] = &[
         "Whether its own store cannot be written (1), so that history is missing, or is (0).",
     ),
     Metric::gauge(FOLLOWER_STORE_MAX_BYTES, "bytes", "Bytes that its own store never exceeds."),
+    Metric::gauge(
+        FOLLOWER_STORE_NEWEST,
+        "seconds",
+        "Unix time of the newest snapshot that its own store has taken.",
+    ),
+    Metric::gauge(
+        FOLLOWER_STORE_REPLAYED,
+        "",
+        "Snapshots that its own store took from the journal at the start, once it has them all.",
+    ),
     Metric::gauge(FOLLOWER_STORE_SERIES, "", "Series in its own store."),
 ];
 
@@ -103,10 +115,14 @@ fn sample(name: &'static str, value: u64) -> Sample {
 /// What `farol serve` says of its own store, sorted by name: `farol_store_*` is the writer's.
 pub fn follower_store_samples(figures: &StoreFigures) -> Vec<Sample> {
     let held = figures.held.as_ref();
+    let newest = figures.newest_applied.map(|at| at.as_millis().div_euclid(1000));
+    let newest = newest.and_then(|seconds| u64::try_from(seconds).ok());
     let rows = [
         (FOLLOWER_STORE_BYTES, held.map(|held| held.bytes)),
         (FOLLOWER_STORE_DEGRADED, Some(u64::from(figures.fault.is_some()))),
         (FOLLOWER_STORE_MAX_BYTES, Some(figures.max_bytes)),
+        (FOLLOWER_STORE_NEWEST, newest),
+        (FOLLOWER_STORE_REPLAYED, figures.replay.map(|replay| replay.snapshots)),
         (FOLLOWER_STORE_SERIES, held.map(|held| held.series)),
     ];
     rows.into_iter().filter_map(|(name, value)| Some(sample(name, value?))).collect()
@@ -532,7 +548,13 @@ mod tests {
     #[test]
     fn a_server_says_of_its_store_what_is_its_own() {
         let held = StoreHoldings { series: 9, bytes: 100, ..StoreHoldings::default() };
-        let figures = StoreFigures { max_bytes: 64, held: Some(held), ..StoreFigures::default() };
+        let figures = StoreFigures {
+            max_bytes: 64,
+            held: Some(held),
+            newest_applied: Some(Timestamp::from_millis(7_500)),
+            replay: Some(Replay { snapshots: 3, seconds: 0.5 }),
+            ..StoreFigures::default()
+        };
         let told: Vec<(Text, f64)> = follower_store_samples(&figures)
             .into_iter()
             .map(|sample| (sample.name, sample.value))
@@ -541,6 +563,8 @@ mod tests {
             (FOLLOWER_STORE_BYTES, 100.0),
             (FOLLOWER_STORE_DEGRADED, 0.0),
             (FOLLOWER_STORE_MAX_BYTES, 64.0),
+            (FOLLOWER_STORE_NEWEST, 7.0),
+            (FOLLOWER_STORE_REPLAYED, 3.0),
             (FOLLOWER_STORE_SERIES, 9.0),
         ];
         assert_eq!(told, expected.map(|(name, value)| (Text::from_static(name), value)));

@@ -21,9 +21,7 @@ use std::{
 use farol_disk::{Disk, File};
 use farol_model::Position;
 
-pub(crate) use index::{
-    ChunkRef, ClockEntry, Index, IndexedSeries, MOST_ROWS, Times, push_run, values_before,
-};
+pub(crate) use index::{ChunkRef, ClockEntry, Index, IndexedSeries, MOST_ROWS, Times, push_run};
 pub(crate) use name::{DAMAGED, Name, TEMPORARY, is_block};
 pub(crate) use write::{Writer, with_suffix};
 
@@ -163,10 +161,10 @@ impl Block {
 
     pub(crate) fn clock(&self, place: u32) -> Result<Clock, StoreError> {
         let entry = &self.clocks[place as usize];
-        let times = match entry.times {
+        let times: Vec<i64> = match entry.times {
             Times::Regular { step } => {
                 let time = |row: u32| entry.first.wrapping_add(step.wrapping_mul(i64::from(row)));
-                (0..entry.rows).map(time).collect()
+                return Ok(entry.with_times((0..entry.rows).map(time).collect()));
             }
             Times::Chunk { offset, len } => {
                 let bytes = self.read(offset, len)?;

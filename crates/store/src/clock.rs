@@ -56,6 +56,22 @@ impl Clock {
         self.partial.extend(later.partial.iter().map(|row| row + shift));
     }
 
+    /// The rows that came too late for the series of the one before, rising.
+    pub(crate) fn late_rows(&self) -> Vec<u32> {
+        let mut late = Vec::new();
+        for (place, (first, interval)) in self.intervals.iter().enumerate() {
+            let next = self.intervals.get(place + 1).map_or(self.rows(), |(row, _)| *row);
+            // The row after the stretch is still measured by its interval.
+            let end = (next as usize + 1).min(self.times.len());
+            let patience = interval.saturating_mul(PATIENCE);
+            let times = self.times.get(*first as usize..end).unwrap_or_default();
+            let is_late = |pair: &[i64]| pair[1].saturating_sub(pair[0]) > patience;
+            let found = times.windows(2).zip(first + 1..).filter(|(pair, _)| is_late(pair));
+            late.extend(found.map(|(_, row)| row));
+        }
+        late
+    }
+
     /// When a series that was in this row has ended, if no row comes before.
     fn deadline(&self, row: u32) -> i64 {
         let after = self.intervals.partition_point(|(from, _)| *from <= row);
@@ -93,10 +109,11 @@ pub(crate) struct Walk {
 
 impl Walk {
     /// Goes through these rows of one window or block, of which the series is in `runs`, and says
-    /// when it ended.
+    /// when it ended. `late` are the clock's [`late_rows`](Clock::late_rows).
     pub(crate) fn through(
         &mut self,
         clock: &Clock,
+        late: &[u32],
         runs: &Runs,
         rows: Range<u32>,
         mut ended: impl FnMut(i64),
@@ -112,7 +129,7 @@ impl Walk {
             }
             self.absent(clock, next..run.start, &mut ended);
             next = run.end;
-            self.present(clock, run, &mut ended);
+            self.present(clock, late, run, &mut ended);
         }
         self.absent(clock, next..rows.end, &mut ended);
     }
@@ -149,17 +166,21 @@ impl Walk {
         }
     }
 
-    fn present(&mut self, clock: &Clock, rows: Range<u32>, ended: &mut impl FnMut(i64)) {
+    fn present(
+        &mut self,
+        clock: &Clock,
+        late: &[u32],
+        rows: Range<u32>,
+        ended: &mut impl FnMut(i64),
+    ) {
         if rows.is_empty() {
             return;
         }
         self.until(clock.times[rows.start as usize], &mut *ended);
-        for row in rows.start + 1..rows.end {
-            // A late row in the middle of a run: the series ended and came back.
-            let deadline = clock.deadline(row - 1);
-            if deadline < clock.times[row as usize] {
-                ended(deadline);
-            }
+        // A late row in the middle of a run: the series ended and came back.
+        let first = late.partition_point(|row| *row <= rows.start);
+        for row in late[first..].iter().take_while(|row| **row < rows.end) {
+            ended(clock.deadline(row - 1));
         }
         self.alive_until = Some(clock.deadline(rows.end - 1));
     }
@@ -180,7 +201,7 @@ mod tests {
     fn ends(clock: &Clock, runs: &Runs, now: Option<i64>) -> Vec<i64> {
         let mut found = Vec::new();
         let mut walk = Walk::default();
-        walk.through(clock, runs, 0..clock.rows(), |at| found.push(at));
+        walk.through(clock, &clock.late_rows(), runs, 0..clock.rows(), |at| found.push(at));
         if let Some(now) = now {
             walk.until(now, |at| found.push(at));
         }

@@ -152,13 +152,6 @@ impl Values {
             }
         }
     }
-
-    pub(crate) fn get(&self, place: usize) -> f64 {
-        match self {
-            Values::Same { value, .. } => *value,
-            Values::Each(each) => each[place],
-        }
-    }
 }
 
 /// An open window.

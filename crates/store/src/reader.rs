@@ -1,14 +1,14 @@
 //! Questions to the store: which series there are, and their samples in a range of time.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, ops::Range as Rows, sync::Arc};
 
 use farol_model::{Text, Timestamp};
 
 use crate::{
     Matcher, SeriesKey, StoreError, Tier,
-    block::{Block, BlockSeries, ChunkRef, values_before},
+    block::{Block, BlockSeries, ChunkRef},
     clock::{Clock, Runs, Walk},
-    head::{Column, WINDOW_MILLIS, Window},
+    head::{Column, Values, WINDOW_MILLIS, Window},
     shared::{Sealed, Shared},
 };
 
@@ -80,10 +80,17 @@ struct Stretch {
     is_first: bool,
 }
 
+/// A clock, and what all its series would otherwise find out again.
+#[derive(Debug)]
+struct ReadClock {
+    rows: Clock,
+    late: Vec<u32>,
+}
+
 #[derive(Clone, Debug)]
 enum Known {
     NotYet,
-    Clock(Arc<Clock>),
+    Clock(Arc<ReadClock>),
     Damaged,
 }
 
@@ -162,22 +169,34 @@ impl Selection {
     /// The samples of the series at `index` within the range, in order of time, stale markers
     /// ([`STALE`]) included. Damaged chunks are left out and told of.
     pub fn samples(&mut self, index: usize, into: &mut Vec<Point>) {
-        let number = self.numbers[index];
-        let mut lanes: Vec<Text> = self
-            .sources
-            .iter()
-            .flat_map(|source| source.clock_keys_of(number))
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
         let begin = into.len();
-        if let Some(first) = lanes.pop() {
-            self.lane(number, &first, into);
-        }
-        for lane in lanes {
-            self.lane(number, &lane, into);
+        for lane in self.lanes(index) {
+            self.lane(index, &lane, into, None);
         }
         in_order(into, begin);
+    }
+
+    /// The same in pieces of so many points at least, one after the other in time: of a year at a
+    /// second, memory holds a block.
+    pub fn pieces(&mut self, index: usize, at_least: usize, mut each: impl FnMut(&[Point])) {
+        let mut pieces = Pieces { at_least, each: &mut each };
+        let mut points = Vec::new();
+        let lanes: Vec<Text> = self.lanes(index).into_iter().collect();
+        match &lanes[..] {
+            [lane] => self.lane(index, lane, &mut points, Some(&mut pieces)),
+            // Lanes interleave. A series is in several for a short time at most, when it changes over.
+            _ => self.samples(index, &mut points),
+        }
+        in_order(&mut points, 0);
+        if !points.is_empty() {
+            each(&points);
+        }
+    }
+
+    /// The lanes in whose rows the series is: nearly always one.
+    fn lanes(&self, index: usize) -> BTreeSet<Text> {
+        let number = self.numbers[index];
+        self.sources.iter().flat_map(|source| source.clock_keys_of(number)).collect()
     }
 
     /// What could not be read so far.
@@ -185,20 +204,27 @@ impl Selection {
         &self.damage
     }
 
-    /// The samples of one series in one lane's rows.
-    fn lane(&mut self, number: u32, lane: &Text, into: &mut Vec<Point>) {
+    /// The samples of one series in one lane's rows. With `pieces`, what nothing can come before any
+    /// more is handed over and not kept.
+    fn lane(
+        &mut self,
+        index: usize,
+        lane: &Text,
+        into: &mut Vec<Point>,
+        mut pieces: Option<&mut Pieces<'_>>,
+    ) {
+        let number = self.numbers[index];
         let (start, end) = (self.range.start.as_millis(), self.range.end.as_millis());
         let mut walk = Walk::default();
         let mut is_past = false;
-        for stretch in 0..self.stretches.len() {
-            let stretch = self.stretches[stretch];
+        for step in 0..self.stretches.len() {
+            let stretch = self.stretches[step];
             let place = stretch.source;
             // One row after the range decides what has ended within it.
             let is_later = stretch.start > end;
             if is_later && (is_past || !walk.is_alive()) {
                 break;
             }
-            let begin = into.len();
             let ended = |at: i64, into: &mut Vec<Point>| {
                 if (start..=end).contains(&at) {
                     into.push(Point { at: Timestamp::from_millis(at), value: STALE });
@@ -211,15 +237,22 @@ impl Selection {
                     continue;
                 }
                 let Some(clock) = self.clock(place, clock) else { continue };
-                let rows = clock.rows_within(stretch.start, stretch.end);
+                let rows = clock.rows.rows_within(stretch.start, stretch.end);
                 is_past |= is_later && !rows.is_empty();
                 let runs = entry.map_or(&[][..], |entry| self.runs(place, entry));
-                walk.through(&clock, runs, rows, |at| ended(at, into));
+                walk.through(&clock.rows, &clock.late, runs, rows, |at| ended(at, into));
                 if let Some(entry) = entry.filter(|_| stretch.is_first) {
-                    self.values(place, entry, &clock, into);
+                    self.values(place, entry, &clock.rows, into);
                 }
             }
-            in_order(into, begin);
+            // With one series its times are needed once.
+            if self.keys.len() == 1 {
+                self.sources[place].clocks.fill(Known::NotYet);
+            }
+            // A later stretch's rows are later, and so is an end that they bring to light.
+            if let (Some(pieces), Some(next)) = (&mut pieces, self.stretches.get(step + 1)) {
+                pieces.hand_over(into, next.start);
+            }
         }
         if let Some(now) = self.now {
             walk.until(now.as_millis(), |at| {
@@ -231,7 +264,7 @@ impl Selection {
     }
 
     /// The clock of a source, read once.
-    fn clock(&mut self, place: usize, clock: u32) -> Option<Arc<Clock>> {
+    fn clock(&mut self, place: usize, clock: u32) -> Option<Arc<ReadClock>> {
         let source = &self.sources[place];
         let read = match (&source.clocks[clock as usize], &source.columns) {
             (Known::Clock(known), _) => return Some(Arc::clone(known)),
@@ -243,7 +276,7 @@ impl Selection {
             (Known::NotYet, Columns::Copied(window)) => Ok(window.clocks[clock as usize].clone()),
         };
         let known = match read {
-            Ok(clock) => Known::Clock(Arc::new(clock)),
+            Ok(rows) => Known::Clock(Arc::new(ReadClock { late: rows.late_rows(), rows })),
             Err(error) => {
                 self.shared.count_damage();
                 self.damage.push(error);
@@ -375,6 +408,27 @@ impl Source {
     }
 }
 
+/// Where points go that are complete.
+struct Pieces<'a> {
+    at_least: usize,
+    each: &'a mut dyn FnMut(&[Point]),
+}
+
+impl Pieces<'_> {
+    /// Hands over the points before this time, if they are enough.
+    fn hand_over(&mut self, points: &mut Vec<Point>, before: i64) {
+        if points.len() < self.at_least {
+            return;
+        }
+        in_order(points, 0);
+        let ready = points.partition_point(|point| point.at.as_millis() < before);
+        if ready >= self.at_least {
+            (self.each)(&points[..ready]);
+            points.drain(..ready);
+        }
+    }
+}
+
 /// Sorts what was added from `begin` on; of two points at one time the first stays, and a sample
 /// rather than a marker.
 fn in_order(points: &mut Vec<Point>, begin: usize) {
@@ -390,11 +444,12 @@ fn in_order(points: &mut Vec<Point>, begin: usize) {
     });
 }
 
-fn from_column(column: &Column, clock: &Clock, rows: std::ops::Range<u32>, into: &mut Vec<Point>) {
-    let first = values_before(column.runs(), rows.start) as usize;
-    for (place, row) in (first..).zip(rows_of(column.runs(), rows)) {
-        let at = Timestamp::from_millis(clock.times[row as usize]);
-        into.push(Point { at, value: column.values.get(place) });
+fn from_column(column: &Column, clock: &Clock, rows: Rows<u32>, into: &mut Vec<Point>) {
+    for part in parts(column.runs(), rows) {
+        match &column.values {
+            Values::Same { value, .. } => add(into, part.times(clock), std::iter::repeat(value)),
+            Values::Each(values) => add(into, part.times(clock), &values[part.first_value..]),
+        }
     }
 }
 
@@ -403,58 +458,87 @@ fn from_block(
     block: &Block,
     series: &BlockSeries,
     clock: &Clock,
-    rows: std::ops::Range<u32>,
+    rows: Rows<u32>,
     into: &mut Vec<Point>,
 ) -> Vec<StoreError> {
     let mut damage = Vec::new();
-    let mut wanted = values_before(&series.runs, rows.start);
-    let mut rows = rows_of(&series.runs, rows).peekable();
-    let mut chunk_start = 0;
+    let mut parts = parts(&series.runs, rows);
+    let mut next = 0;
+    let mut start = 0;
     for chunk in &series.chunks {
-        if rows.peek().is_none() {
-            break;
-        }
-        let chunk_end = chunk_start + u64::from(chunk.count());
-        if chunk_end > wanted {
-            let skipped = (wanted - chunk_start) as usize;
-            let left = (chunk_end - wanted) as usize;
-            let rows = rows.by_ref().take(left);
-            wanted = chunk_end;
-            match values(block, chunk) {
-                Ok(Read::Each(values)) => {
-                    let at = |row: u32| Timestamp::from_millis(clock.times[row as usize]);
-                    let points = rows.zip(&values[skipped..]);
-                    into.extend(points.map(|(row, value)| Point { at: at(row), value: *value }));
+        let end = start + chunk.count() as usize;
+        let Some(part) = parts.get(next) else { break };
+        if part.first_value < end {
+            let values = match chunk {
+                ChunkRef::Constant { .. } => Ok(Cow::default()),
+                ChunkRef::Packed { .. } => block.values(chunk),
+            };
+            while let Some(part) = parts.get_mut(next).filter(|part| part.first_value < end) {
+                let here = part.take_before(end);
+                match (&values, chunk) {
+                    (Ok(_), ChunkRef::Constant { value, .. }) => {
+                        add(into, here.times(clock), std::iter::repeat(value));
+                    }
+                    (Ok(values), ChunkRef::Packed { .. }) => {
+                        add(into, here.times(clock), &values[here.first_value - start..]);
+                    }
+                    (Err(_), _) => {}
                 }
-                Ok(Read::Same(value)) => {
-                    let at = |row: u32| Timestamp::from_millis(clock.times[row as usize]);
-                    into.extend(rows.map(|row| Point { at: at(row), value }));
-                }
-                Err(error) => {
-                    rows.for_each(drop);
-                    damage.push(error);
-                }
+                next += usize::from(part.count == 0);
             }
+            damage.extend(values.err());
         }
-        chunk_start = chunk_end;
+        start = end;
     }
     damage
 }
 
-enum Read<'a> {
-    Same(f64),
-    Each(Cow<'a, [f64]>),
+/// Rows that a series is in one after the other, and where among its values theirs begin.
+struct Part {
+    first_row: usize,
+    first_value: usize,
+    count: usize,
 }
 
-fn values<'a>(block: &'a Block, chunk: &ChunkRef) -> Result<Read<'a>, StoreError> {
-    match chunk {
-        ChunkRef::Constant { value, .. } => Ok(Read::Same(*value)),
-        ChunkRef::Packed { .. } => block.values(chunk).map(Read::Each),
+/// What a series has of these rows.
+fn parts(runs: &Runs, rows: Rows<u32>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut before = 0;
+    for (first, count) in runs {
+        let start = rows.start.max(*first);
+        let end = rows.end.min(first.saturating_add(*count));
+        if start < end {
+            parts.push(Part {
+                first_row: start as usize,
+                first_value: before + (start - first) as usize,
+                count: (end - start) as usize,
+            });
+        }
+        before += *count as usize;
+    }
+    parts
+}
+
+impl Part {
+    /// What is before this value; the rest is left. It begins before it.
+    fn take_before(&mut self, value: usize) -> Part {
+        let count = self.count.min(value - self.first_value);
+        let taken = Part { count, ..*self };
+        *self = Part {
+            first_row: self.first_row + count,
+            first_value: self.first_value + count,
+            count: self.count - count,
+        };
+        taken
+    }
+
+    fn times<'a>(&self, clock: &'a Clock) -> &'a [i64] {
+        &clock.times[self.first_row..self.first_row + self.count]
     }
 }
 
-/// The rows of these runs that are within `rows`.
-fn rows_of(runs: &Runs, rows: std::ops::Range<u32>) -> impl Iterator<Item = u32> {
-    runs.iter()
-        .flat_map(move |(first, count)| (*first).max(rows.start)..(first + count).min(rows.end))
+fn add<'a>(into: &mut Vec<Point>, times: &[i64], values: impl IntoIterator<Item = &'a f64>) {
+    let point =
+        |(time, value): (&i64, &f64)| Point { at: Timestamp::from_millis(*time), value: *value };
+    into.extend(times.iter().zip(values).map(point));
 }

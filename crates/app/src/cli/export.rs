@@ -1,5 +1,5 @@
 //! `farol export`: the samples of chosen series, up to now, also beside a running Farol. Series by
-//! series: no more than one series' samples are in memory.
+//! series, in pieces: no more than one block's samples of one series are in memory.
 
 use std::{path::Path, path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -115,12 +115,26 @@ impl Found {
         &self.selections[selection].series()[series]
     }
 
-    /// Without the stale markers, which no form can hold.
-    fn samples(&mut self, place: usize, into: &mut Vec<Point>) {
+    /// Without the stale markers, which no form can hold; until `each` says that it is enough.
+    fn pieces(
+        &mut self,
+        place: usize,
+        mut each: impl FnMut(&SeriesKey, &[Point]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let key = self.key(place).clone();
         let (selection, series) = self.order[place];
-        into.clear();
-        self.selections[selection].samples(series, into);
-        into.retain(|point| !is_stale(point.value));
+        let mut kept = Vec::new();
+        let mut result = Ok(());
+        self.selections[selection].pieces(series, PIECE, |points| {
+            kept.clear();
+            kept.extend(points.iter().filter(|point| !is_stale(point.value)));
+            for piece in kept.chunks(PIECE) {
+                if result.is_ok() {
+                    result = each(&key, piece);
+                }
+            }
+        });
+        result
     }
 
     fn damage(&self) -> impl Iterator<Item = String> {
@@ -134,17 +148,16 @@ const PIECE: usize = 10_000;
 /// How many samples were written.
 fn write_all(found: &mut Found, form: &mut Form, target: &mut Target<'_>) -> anyhow::Result<usize> {
     let mut written = 0;
-    let mut points = Vec::new();
     let mut text = Vec::new();
     form.begin(&mut text);
     for place in 0..found.order.len() {
-        found.samples(place, &mut points);
-        for piece in points.chunks(PIECE) {
-            form.piece(found.key(place), piece, &mut text);
+        found.pieces(place, |key, piece| {
+            form.piece(key, piece, &mut text);
+            written += piece.len();
             target.write(&text)?;
             text.clear();
-        }
-        written += points.len();
+            Ok(())
+        })?;
         if !target.is_open() {
             break;
         }

@@ -247,6 +247,8 @@ impl Values {
             journal: self.journal(),
             store: Store {
                 retention: self.duration("store.retention"),
+                tier_retention: ["store.retention_15s", "store.retention_5m"]
+                    .map(|key| self.duration(key)),
                 max_size: self.number("store.max_size"),
                 job: Text::from(self.text("store.job")),
             },

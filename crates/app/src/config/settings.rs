@@ -247,6 +247,8 @@ pub const SETTINGS: &[Setting] = &[
 
     Setting::new("store.retention", AGE, "14d", "How long samples are kept in the store, in recorded time: while the machine is off, nothing grows old.")
         .also(&[Alias::of("retention"), Alias::of("storage.tsdb.retention.time"), Alias::old("storage.tsdb.retention")]),
+    Setting::new("store.retention_15s", AGE, "30d", "How long days that are over are kept in steps of 15 s."),
+    Setting::new("store.retention_5m", AGE, "730d", "How long days that are over are kept in steps of 5 min."),
     Setting::new("store.max_size", Kind::Size { least: 16 * MIB, most: 16 * KIB * GIB }, "1GiB", "Size of the store that is never exceeded; the oldest samples make room.")
         .also(&[Alias::of("retention-bytes"), Alias::of("storage.tsdb.retention.size")]),
     Setting::new("store.job", Kind::Text(TextRule::Label), "node", "The label `job` of the machine's series in the store."),

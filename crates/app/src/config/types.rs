@@ -110,6 +110,8 @@ pub struct Retention {
 pub struct Store {
     /// In recorded time.
     pub retention: Duration,
+    /// Of what is down-sampled, by `farol_store::Tier`.
+    pub tier_retention: [Duration; 2],
     pub max_size: u64,
     /// The label `job` of the machine's series.
     pub job: Text,

@@ -56,6 +56,81 @@ fn a_store_that_was_killed_again_and_again_answers_as_one_that_read_the_journal_
     assert_same(&held, &answers(&world.elsewhere(), &world.logs()));
 }
 
+/// Two days of journal, of which one is kept: blocks are cut, merged, down-sampled and removed as fast
+/// as they can be, and each kill comes at some change of the store's files.
+#[test]
+fn a_store_that_is_killed_while_it_cuts_merges_and_retains_answers_as_one_that_was_not() {
+    let world = World::with_two_days();
+    let store = world.data().join("serve-store");
+    let flags = ["--retention", "1d"];
+    for round in 0..rounds(20, 100) {
+        let mut farol = world.start("serve", &flags);
+        let is_done = kill_at_change(&mut farol, &store, 1 + round * 7 % 12);
+        if is_done {
+            std::fs::remove_dir_all(&store).unwrap();
+        }
+    }
+    let farol = world.start("serve", &flags);
+    eventually("all of the journal is taken", || is_replayed(&farol));
+    assert_eq!(farol.stop(), Some(0));
+
+    let (said, error, code) = world.ask(&["store", "verify"]);
+    assert_eq!(code, Some(0), "{said}{error}");
+    let is_whole = |name: &String| name.ends_with(".block") || name == "lock" || name == "incoming";
+    let files = names(&store);
+    assert!(files.iter().all(is_whole), "{files:?}");
+    assert!(files.iter().any(|name| name.starts_with("5m-")), "{files:?}");
+    let held = answers(&store, &world.logs());
+    let oldest = held.values().flatten().map(|(at, _)| *at).min().unwrap();
+    let mut expected = answers(&world.elsewhere(), &world.logs());
+    let all = expected.values().map(Vec::len).sum::<usize>();
+    // The first marker there may be that of a sample which is gone.
+    let since = |answers: &mut Answers| {
+        for samples in answers.values_mut() {
+            samples.retain(|(at, _)| *at > oldest + WINDOW);
+        }
+        answers.retain(|_, samples| !samples.is_empty());
+    };
+    let mut held = held;
+    since(&mut held);
+    since(&mut expected);
+    assert!(expected.values().map(Vec::len).sum::<usize>() < all, "the first day is gone");
+    assert_same(&held, &expected);
+}
+
+/// Kills it once the store's files have changed so often; whether it was done before that.
+fn kill_at_change(farol: &mut Farol, store: &Path, changes: usize) -> bool {
+    let mut seen = names(store);
+    let mut left = changes;
+    let mut is_done = false;
+    let mut looks = 0_u32;
+    while left > 0 && !is_done {
+        let now = names(store);
+        if now != seen {
+            seen = now;
+            left -= 1;
+        }
+        looks += 1;
+        is_done = looks.is_multiple_of(1000) && is_replayed(farol);
+    }
+    farol.child.kill().unwrap();
+    farol.child.wait().unwrap();
+    is_done
+}
+
+/// The store's files that there are at this moment.
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+fn is_replayed(server: &Farol) -> bool {
+    value_of(&server.get("/metrics").text(), "farol_follow_store_replayed_records").is_some()
+}
+
 #[test]
 fn a_server_and_the_writer_of_its_journal_store_the_same() {
     let world = World::with_history();
@@ -252,6 +327,22 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("logs")).unwrap();
         World { folder, records: 0 }
+    }
+
+    /// A day and a quarter before midnight, and three hours of the day after.
+    fn with_two_days() -> World {
+        let world = World::empty();
+        let day = 24 * 60 * 60 * 1000;
+        let midnight = 20_000 * day;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let mut journal = Journal::open(disk, world.logs(), Default::default()).unwrap();
+        for at in (midnight - 30 * 4 * WINDOW..midnight + 12 * WINDOW + day).step_by(30_000) {
+            for lane in Lane::ALL {
+                journal.append(&Record::Snapshot(Arc::new(snapshot(at, lane)))).unwrap();
+            }
+        }
+        journal.sync().unwrap();
+        world
     }
 
     /// Ends an hour ago at least: the windows are over.

@@ -8,7 +8,7 @@ use super::Kind;
 use crate::{
     SeriesKey,
     bytes::{Put, Take, Taken},
-    clock::{Clock, Runs},
+    clock::Clock,
     column,
 };
 
@@ -371,9 +371,4 @@ pub(crate) fn push_run(runs: &mut Vec<(u32, u32)>, first: u32, count: u32) {
         Some((held, length)) if *held + *length == first => *length += count,
         _ => runs.push((first, count)),
     }
-}
-
-/// How many values the rows before `row` have.
-pub(crate) fn values_before(runs: &Runs, row: u32) -> u64 {
-    runs.iter().map(|(first, count)| u64::from(row.saturating_sub(*first).min(*count))).sum()
 }

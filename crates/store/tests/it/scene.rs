@@ -250,6 +250,7 @@ pub(crate) fn answers(selection: &mut Selection, range: Range) -> Answers {
         let mut points: Vec<Point> = Vec::new();
         selection.samples(index, &mut points);
         assert!(points.is_sorted_by(|a, b| a.at < b.at), "not in order: {key:?} {points:?}");
+        assert_eq!(in_pieces(selection, index), bits(&points), "in pieces: {key:?}");
         let inside = |point: &Point| range.start <= point.at && point.at <= range.end;
         assert!(points.iter().all(inside), "beyond {range:?}: {key:?} {points:?}");
         if !points.is_empty() {
@@ -258,6 +259,17 @@ pub(crate) fn answers(selection: &mut Selection, range: Range) -> Answers {
         }
     }
     found
+}
+
+/// The same points, read piece by piece, in as many pieces as there can be.
+fn in_pieces(selection: &mut Selection, index: usize) -> Vec<(i64, u64)> {
+    let mut points = Vec::new();
+    selection.pieces(index, 1, |piece| points.extend(bits(piece)));
+    points
+}
+
+fn bits(points: &[Point]) -> Vec<(i64, u64)> {
+    points.iter().map(|point| (point.at.as_millis(), point.value.to_bits())).collect()
 }
 
 /// Compares, and shows only where it differs.

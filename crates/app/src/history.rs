@@ -14,7 +14,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
@@ -198,8 +198,6 @@ struct Keeping {
     settings: Settings,
     stop: Arc<AtomicBool>,
     store: Option<Store>,
-    /// For what a long reading leaves behind faster than the `upkeep` thread comes by.
-    upkeep: Option<StoreUpkeep>,
     /// Where the journal is read on; none while what the core hands over follows on what is applied.
     reader: Option<Reader>,
     /// Where the reading begins when there is no reader.
@@ -220,7 +218,6 @@ impl Keeping {
             settings,
             stop,
             store: None,
-            upkeep: None,
             reader: None,
             start: StartAt::Oldest,
             applied: None,
@@ -327,9 +324,10 @@ impl Keeping {
         }
     }
 
-    fn tidy_if_due(&mut self) {
-        if let Some(upkeep) = &mut self.upkeep
-            && upkeep.waiting() >= MOST_WAITING_WINDOWS
+    fn tidy_if_due(&self) {
+        let waiting = self.store.as_ref().map_or(0, |store| store.upkeep().waiting());
+        if waiting >= MOST_WAITING_WINDOWS
+            && let Some(upkeep) = &mut *lock(&self.settings.upkeep)
         {
             upkeep.round();
         }
@@ -354,9 +352,8 @@ impl Keeping {
         let Settings { disk, logs, .. } = &self.settings;
         self.start = start_at(disk, logs, opened.replay_from);
         let board = &self.settings.board;
-        *self.settings.upkeep.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(StoreUpkeep::new(opened.store.upkeep(), Arc::clone(board)));
-        self.upkeep = Some(StoreUpkeep::new(opened.store.upkeep(), Arc::clone(board)));
+        let upkeep = StoreUpkeep::new(opened.store.upkeep(), opened.imported, Arc::clone(board));
+        *lock(&self.settings.upkeep) = Some(upkeep);
         self.store = Some(opened.store);
         self.update(|figures| figures.fault = None);
         Ok(())
@@ -406,6 +403,11 @@ impl Keeping {
     fn update(&self, change: impl FnOnce(&mut own::StoreFigures)) {
         self.settings.board.update(|figures| change(figures.store.get_or_insert_default()));
     }
+}
+
+fn lock(slot: &UpkeepSlot) -> MutexGuard<'_, Option<StoreUpkeep>> {
+    // A panic in a round leaves it as a kill would.
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where the journal is to be read from. One that ends before what the store has of it was begun

@@ -244,12 +244,13 @@ impl Source {
             settings,
             syncer: Arc::clone(&syncer),
         };
+        let (mailbox, inbox) = sync_channel(MAILBOX);
+        let tell = tell_of_imports(mailbox.clone());
         let helpers = vec![
             upkeep::start_sync(syncer, sync_interval, Arc::clone(&boards.own))?,
-            upkeep::start_upkeep(Some(journal), upkeep, Arc::clone(&boards.own))?,
+            upkeep::start_upkeep(Some(journal), upkeep, tell, Arc::clone(&boards.own))?,
         ];
 
-        let (mailbox, inbox) = sync_channel(MAILBOX);
         let core = core.feeding(feed);
         let core_thread =
             std::thread::Builder::new().name("core".into()).spawn(move || core.run(&inbox))?;
@@ -274,7 +275,7 @@ impl Source {
     ) -> anyhow::Result<Source> {
         let upkeep = UpkeepSlot::default();
         let history = follow_history(config, has_data, &upkeep, boards)?;
-        let upkeep = upkeep::start_upkeep(None, upkeep, Arc::clone(&boards.own))?;
+        let upkeep = upkeep::start_upkeep(None, upkeep, |_: &str| {}, Arc::clone(&boards.own))?;
         let follower = Follower::start(follow::Settings {
             disk: Arc::new(RealDisk),
             logs: config.logs.clone(),
@@ -375,6 +376,18 @@ fn follow_history(
 
 fn is_locked(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(farol_store::StoreError::Locked { .. }))
+}
+
+/// What was imported is remembered in the journal: it cannot be derived from it.
+fn tell_of_imports(core: SyncSender<Event>) -> impl Fn(&str) + Send + 'static {
+    move |file| {
+        let event = Event::Happened {
+            event: Text::from_static("imported"),
+            message: format!("the store took in {file}").into(),
+        };
+        // At the stop the core is gone before the last round.
+        core.try_send(event).ok();
+    }
 }
 
 /// The running program, as the main thread holds it.

@@ -244,7 +244,7 @@ impl History {
     fn open(disk: &Arc<dyn Disk>, config: &Config) -> anyhow::Result<History> {
         let dir = history::store_dir(config, Shape::Run);
         let settings = history::store_config(config, dir, run::group_id(config)?);
-        let Opened { store, replay_from, set_aside } = Store::open(Arc::clone(disk), settings)?;
+        let Opened { store, replay_from, set_aside, .. } = Store::open(Arc::clone(disk), settings)?;
         if let Some((_, error)) = set_aside.into_iter().next() {
             return Err(error).context("the store in the folder is damaged");
         }

@@ -92,10 +92,12 @@ pub struct JournalUpkeep {
     pub syncer: SyncerSlot,
 }
 
-/// Tidies the journal, where it is this process's own, and the store.
+/// Tidies the journal, where it is this process's own, and the store. `tell` is told of each file that
+/// was imported.
 pub fn start_upkeep(
     journal: Option<JournalUpkeep>,
     store: UpkeepSlot,
+    tell: impl Fn(&str) + Send + 'static,
     board: Arc<own::Board>,
 ) -> std::io::Result<Repeating> {
     let mut round = 0;
@@ -109,6 +111,7 @@ pub fn start_upkeep(
         // Held for the whole round: only a store that has just been opened waits for it.
         if let Some(store) = &mut *store.lock().unwrap_or_else(PoisonError::into_inner) {
             store.round();
+            store.imported.drain(..).for_each(|file| tell(&file));
         }
     })
 }
@@ -140,16 +143,17 @@ pub struct StoreUpkeep {
     board: Arc<own::Board>,
     /// What the last round said of errors: the same again is not said again.
     told: Vec<String>,
+    /// Taken in, and not recorded yet.
+    imported: Vec<String>,
 }
 
 impl StoreUpkeep {
-    pub(crate) fn new(upkeep: farol_store::Upkeep, board: Arc<own::Board>) -> StoreUpkeep {
-        StoreUpkeep { upkeep, board, told: Vec::new() }
-    }
-
-    /// Windows that are over and not written.
-    pub(crate) fn waiting(&self) -> usize {
-        self.upkeep.waiting()
+    pub(crate) fn new(
+        upkeep: farol_store::Upkeep,
+        imported: Vec<String>,
+        board: Arc<own::Board>,
+    ) -> StoreUpkeep {
+        StoreUpkeep { upkeep, board, told: Vec::new(), imported }
     }
 
     pub(crate) fn round(&mut self) {
@@ -157,6 +161,7 @@ impl StoreUpkeep {
         for file in &report.imported {
             tracing::info!(file, "the store took in what was imported");
         }
+        self.imported.extend(report.imported.iter().cloned());
         let Report { written, merged, removed, .. } = &report;
         tracing::debug!(?written, ?merged, ?removed, "upkeep of the store");
         self.board.update(|figures| {

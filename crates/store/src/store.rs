@@ -38,6 +38,8 @@ pub struct Opened {
     pub replay_from: Option<Position>,
     /// Files that could not be used, with the reasons; a writer has renamed them to `*.damaged`.
     pub set_aside: Vec<(PathBuf, StoreError)>,
+    /// Imported files that were taken in, under their new names.
+    pub imported: Vec<String>,
 }
 
 /// What a store holds and has met.
@@ -118,13 +120,15 @@ impl Store {
         let replay_from = shared.view().blocks.iter().filter_map(|block| block.replay_from).max();
         let store = Store { shared: Arc::new(shared), lock };
         let upkeep = store.upkeep();
+        let mut imported = Vec::new();
         if !store.shared.read_only {
             let path = store.shared.incoming();
-            let errors = upkeep.take_in_at_start().errors;
-            set_aside.extend(errors.into_iter().map(|error| (path.clone(), error)));
+            let report = upkeep.take_in_at_start();
+            set_aside.extend(report.errors.into_iter().map(|error| (path.clone(), error)));
+            imported = report.imported;
         }
         upkeep.measure();
-        Ok(Opened { store, replay_from, set_aside })
+        Ok(Opened { store, replay_from, set_aside, imported })
     }
 
     /// The same call live and in replay. `complete` is false for a snapshot whose full line is

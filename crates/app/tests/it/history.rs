@@ -301,6 +301,26 @@ fn an_export_holds_the_journal_up_to_now_beside_a_running_farol() {
     assert_eq!(exported[..], after[..exported.len()]);
 }
 
+#[test]
+fn a_running_farol_takes_an_import_in_and_remembers_it_in_the_journal() {
+    let writer = Farol::start("run", &["--no-collectors"]);
+    let (data, logs) = (writer.folder.join("data"), writer.logs());
+    let file = writer.folder.join("given.txt");
+    write(&file, &text(&scrapes(yesterday(), 10), "prometheus"));
+    let folders = ["--data", data.to_str().unwrap(), "--logs", logs.to_str().unwrap()];
+    let words = ["import", "--format", "prometheus", file.to_str().unwrap()];
+    let (said, errors, code) = farol(&[&words[..], &folders].concat());
+    assert_eq!(code, Some(0), "{said}{errors}");
+    let imported = || {
+        let events = journal_lines(&logs, "events", false);
+        events.into_iter().find(|event| event["event"] == "imported")
+    };
+    eventually("the import is recorded", || imported().is_some());
+    let message = imported().unwrap()["message"].as_str().unwrap().to_owned();
+    let file = message.strip_prefix("the store took in ").unwrap();
+    assert!(data.join("store").join(file).exists(), "{message}");
+}
+
 /// Each value of `node_load1` in the journal, with its time.
 fn load_in_journal(logs: &Path) -> Vec<(i64, f64)> {
     let lines = journal_lines(logs, "metrics", true);

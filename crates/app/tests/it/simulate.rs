@@ -166,7 +166,7 @@ fn stored(data: &Path, name: &str) -> Vec<i64> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let config = Config::new(data.join("store"));
     let opened = Store::open_read_only(Arc::clone(&disk), config).unwrap();
-    let Opened { mut store, replay_from, set_aside } = opened;
+    let Opened { mut store, replay_from, set_aside, .. } = opened;
     assert!(set_aside.is_empty());
     assert!(store.stats().blocks > 0);
     let start = StartAt::Position(replay_from.unwrap());

@@ -58,7 +58,7 @@ impl Record {
 pub struct Event {
     pub at: Timestamp,
     pub host: Text,
-    /// One word: `started`, `stopped`, `reloaded`, `gap`.
+    /// One word: `started`, `stopped`, `reloaded`, `imported`, `gap`.
     pub event: Text,
     /// A sentence for a person.
     pub message: Text,

@@ -58,20 +58,27 @@ class Data:
                                stdout=out, check=True)
 
 
+# Started by a small process of its own: a child's peak counts that of the process it was forked from, and
+# this one holds the peers' answers.
+LAUNCH = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:], stdout=open(sys.argv[1], "w"))
+_, status, usage = os.wait4(process.pid, 0)
+took = time.perf_counter() - began
+print(json.dumps([os.waitstatus_to_exitcode(status), took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024]))
+"""
+
+
 class Ended:
     """A program that ran to its end: seconds, CPU seconds and peak MiB."""
 
-    def __init__(self, command, stdout=subprocess.DEVNULL):
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
-        # Few words, if any: they fit into the pipe.
-        _, status, usage = os.wait4(process.pid, 0)
-        self.seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            sys.exit(f"{' '.join(command)}: {process.stderr.read()}")
-        self.cpu = usage.ru_utime + usage.ru_stime
-        self.peak = usage.ru_maxrss / 1024
+    def __init__(self, command, stdout=os.devnull):
+        launcher = [sys.executable, "-c", LAUNCH, stdout, *command]
+        run = subprocess.run(launcher, capture_output=True, text=True, check=True)
+        code, self.seconds, self.cpu, self.peak = json.loads(run.stdout)
+        if code:
+            sys.exit(f"{' '.join(command)}: {run.stderr}")
 
 
 def tree_bytes(folder, prefixes=("",)):
@@ -377,11 +384,11 @@ class Farol:
 
 def simulated(folder, span, start, *flags):
     """A journal and a store as `farol run` would have written them; what it took and said."""
-    said = tempfile.TemporaryFile("w+")
+    said = folder + "/simulated"
     ended = Ended([FAROL, "simulate", "--from", RECORDED, "--wander", "1", "--for", span, "--start", iso(start),
                    "--data", folder + "/data", *flags], stdout=said)
-    said.seek(0)
-    return ended, said.read().strip()
+    with open(said) as text:
+        return ended, text.read().strip()
 
 
 def series_of(folder):

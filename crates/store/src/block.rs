@@ -152,6 +152,12 @@ impl Block {
         }
     }
 
+    /// Keeps of a down-sampled day only that it is there: years of them are held, and seldom asked
+    /// for. Who asks opens the file anew.
+    pub(crate) fn closed(opened: OpenedFile, name: Name, path: PathBuf) -> Block {
+        Block { series: Vec::new(), ..Block::new(opened, name, path, |_| 0) }
+    }
+
     /// The entries of one series; it has several where it was in several lanes.
     pub(crate) fn of_series(&self, number: u32) -> &[BlockSeries] {
         let first = self.series.partition_point(|series| series.number < number);

@@ -9,7 +9,7 @@ use crate::{
     block::{Block, BlockSeries, ChunkRef},
     clock::{Clock, Runs, Walk},
     head::{Column, Values, WINDOW_MILLIS, Window},
-    shared::{Sealed, Shared},
+    shared::{Sealed, Shared, View},
 };
 
 /// The value of a stale marker: the NaN by which Prometheus says that a series has ended.
@@ -115,7 +115,23 @@ impl Reader {
     /// The series that match and may have samples in the range. With `now`, a series whose clock
     /// has fallen silent for more than three intervals ends there.
     pub fn select(&self, matchers: &[Matcher], range: Range, now: Option<Timestamp>) -> Selection {
-        let view = self.shared.view_of(self.tier);
+        let Some(tier) = self.tier else {
+            return self.select_in(&self.shared.view(), matchers, range, now);
+        };
+        let mut damage = Vec::new();
+        let days = self.shared.days_of(tier, range, &mut damage);
+        let mut selection = self.select_in(&days, matchers, range, now);
+        selection.damage = damage;
+        selection
+    }
+
+    fn select_in(
+        &self,
+        view: &View,
+        matchers: &[Matcher],
+        range: Range,
+        now: Option<Timestamp>,
+    ) -> Selection {
         let mut numbers = view.table.matching(matchers);
         let start = range.start.as_millis();
         let mut sources = Vec::new();
@@ -149,7 +165,6 @@ impl Reader {
             .iter()
             .filter_map(|number| Some((SeriesKey::clone(view.table.key(*number)?), *number)))
             .collect();
-        drop(view);
         keyed.sort_by(|a, b| a.0.cmp(&b.0));
         let (keys, numbers) = keyed.into_iter().unzip();
         let mut stretches: Vec<Stretch> =

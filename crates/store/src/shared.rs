@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -13,7 +14,7 @@ use farol_disk::Disk;
 use farol_model::Position;
 
 use crate::{
-    Config, SeriesKey, StoreError, Tier,
+    Config, Range, SeriesKey, StoreError, Tier,
     block::{self, Block, DAMAGED, Name},
     head::{Column, Head, Window},
     series::Table,
@@ -29,7 +30,7 @@ pub(crate) struct Shared {
     pub target: Arc<dyn Disk>,
     pub read_only: bool,
     view: RwLock<View>,
-    /// What was down-sampled, by [`Tier`]: blocks and nothing else.
+    /// What was down-sampled, by [`Tier`]: that it is there, and nothing else.
     tiers: [RwLock<View>; Tier::ALL.len()],
     pub counts: Counts,
     /// One round of upkeep at a time.
@@ -116,13 +117,33 @@ impl Shared {
         self.tiers[tier as usize].write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What there is to read of a tier, or of the samples themselves.
-    pub(crate) fn view_of(&self, tier: Option<Tier>) -> RwLockReadGuard<'_, View> {
-        tier.map_or_else(|| self.view(), |tier| self.tier(tier))
-    }
-
     pub(crate) fn view_of_mut(&self, tier: Option<Tier>) -> RwLockWriteGuard<'_, View> {
         tier.map_or_else(|| self.view_mut(), |tier| self.tier_mut(tier))
+    }
+
+    /// The days of a tier that a range touches, opened for one question.
+    pub(crate) fn days_of(&self, tier: Tier, range: Range, damage: &mut Vec<StoreError>) -> View {
+        let (start, end) = (range.start.as_millis(), range.end.as_millis());
+        let touched = |block: &&Arc<Block>| block.start <= end && block.end >= start;
+        let blocks: Vec<Arc<Block>> =
+            self.tier(tier).blocks.iter().filter(touched).cloned().collect();
+        let mut days = View::default();
+        for block in blocks {
+            match block::open(&*self.disk, &block.path) {
+                Ok(opened) => {
+                    let path = block.path.clone();
+                    let day = Block::new(opened, block.name, path, |key| days.table.hold(key));
+                    days.blocks.push(Arc::new(day));
+                }
+                // Down-sampled anew, or beyond the retention, since we looked.
+                Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.count_damage();
+                    damage.push(error);
+                }
+            }
+        }
+        days
     }
 
     pub(crate) fn count_damage(&self) {
@@ -145,7 +166,10 @@ impl Shared {
         name: Name,
         path: PathBuf,
     ) {
-        let block = Block::new(opened, name, path, |key| view.table.hold(key));
+        let block = match name.kind.tier() {
+            Some(_) => Block::closed(opened, name, path),
+            None => Block::new(opened, name, path, |key| view.table.hold(key)),
+        };
         // Those of a tier say of which windows it was made.
         for (first, count) in &block.windows {
             view.closed.extend((0..i64::from(*count)).map(|ahead| first.saturating_add(ahead)));

@@ -179,6 +179,20 @@ fn assert_suffix(found: &Answers, pair: &Pair, most: usize, story: &str) {
     assert!((6..=most).contains(&present.len()), "{story}: {}", present.len());
 }
 
+/// For a merged block there is no room even without what is older: that stays.
+#[test]
+fn nothing_is_removed_for_what_does_not_fit_anyway() {
+    let bounded = Config { max_bytes: 150_000, ..config() };
+    let mut pair = Pair::new(&MemoryDisk::new(), &bounded);
+    // A window of one slot, all of the next, and the beginning of a third.
+    for n in (0..60).chain(8 * 60..16 * 60 + 120) {
+        pair.apply(noise(DAY + n * 15 * SECOND, 15 * SECOND, 20), true);
+    }
+    let report = pair.round();
+    assert_eq!((report.removed, report.merged), (Vec::<String>::new(), Vec::new()));
+    pair.assert_equal("all of it");
+}
+
 /// A store that was given less is brought down by whole blocks, and not by all of them.
 #[test]
 fn a_lower_limit_takes_the_oldest_away_when_it_is_set() {

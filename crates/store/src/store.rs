@@ -73,7 +73,7 @@ pub struct Stats {
 const MOST_HEADS: usize = 4;
 /// A window that so many records have passed by is over: lanes that are late have come by then.
 const PASSED_BY: u32 = 100;
-/// So many windows wait in memory while a disk is full; beyond them the oldest is left to the
+/// So many windows wait in memory while a disk is full; beyond them an old one is left to the
 /// journal.
 const MOST_SEALED: usize = 256;
 
@@ -457,7 +457,8 @@ impl Applying<'_> {
         let view = &mut *self.view;
         view.closed.insert(head.window.number);
         if view.sealed.len() >= MOST_SEALED {
-            let dropped = view.sealed.remove(0);
+            // The first may be being written just now.
+            let dropped = view.sealed.remove(1);
             view.missed_from = view.missed_from.into_iter().chain([dropped.first]).min();
             view.table.release(dropped.window.columns.iter().map(|column| column.series));
         }
@@ -554,6 +555,20 @@ mod tests {
         }
         assert_eq!(bits(&points(&again.store, "a", Range::ALL)), bits(&expected));
         assert_eq!(points(&again.store, "up", Range::ALL).len(), 20_000);
+    }
+
+    /// Its series would be forgotten under the hands of who writes it.
+    #[test]
+    fn the_window_that_may_be_being_written_is_not_left_to_the_journal() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let mut store = Store::open(disk, Config::new("/store")).unwrap().store;
+        for window in 0..300 {
+            store.apply(position(window), &snapshot(window * 900, &[("a", 1.0)]), true);
+        }
+        let view = store.shared.view();
+        assert_eq!(view.sealed.len(), MOST_SEALED);
+        assert_eq!(view.sealed[0].window.number, 0);
+        assert_eq!(view.missed_from, Some(position(1)));
     }
 
     #[test]

@@ -403,8 +403,12 @@ impl Applying<'_> {
         let mut pairs = Vec::with_capacity(labels.len() + 2);
         for (name, value) in labels.iter() {
             let is_targets = *name == JOB || *name == INSTANCE;
-            let name = if is_targets { format!("exported_{name}").into() } else { name.clone() };
-            pairs.push((name, value.clone()));
+            let mut stored = name.clone();
+            // It may have been renamed once already, where it was scraped from.
+            while is_targets && (stored == *name || labels.get(&stored).is_some()) {
+                stored = format!("exported_{stored}").into();
+            }
+            pairs.push((stored, value.clone()));
         }
         pairs.push((JOB, self.shared.config.job.clone()));
         pairs.push((INSTANCE, host.clone()));
@@ -555,6 +559,23 @@ mod tests {
         }
         assert_eq!(bits(&points(&again.store, "a", Range::ALL)), bits(&expected));
         assert_eq!(points(&again.store, "up", Range::ALL).len(), 20_000);
+    }
+
+    #[test]
+    fn a_label_that_is_renamed_takes_no_others_name() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let store = Store::open(disk, Config::new("/store")).unwrap().store;
+        let mut view = store.shared.view_mut();
+        let applying = Applying { shared: &store.shared, view: &mut view, at: position(0) };
+        let labels = Labels::from([("exported_job", "first"), ("job", "second")]);
+        let stored = applying.stored_labels(&labels, &"pi".into());
+        let expected = [
+            ("exported_exported_job", "second"),
+            ("exported_job", "first"),
+            ("instance", "pi"),
+            ("job", "node"),
+        ];
+        assert_eq!(stored, Labels::from(expected));
     }
 
     /// Its series would be forgotten under the hands of who writes it.

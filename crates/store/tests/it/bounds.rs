@@ -521,6 +521,24 @@ fn lane_name(lane: Lane) -> &'static str {
     if lane == Lane::Fast { "quick" } else { "slow" }
 }
 
+/// In each window's index for free, they are chunks once there are several values.
+#[test]
+fn series_that_move_once_a_window_are_merged() {
+    let mut store = open(&MemoryDisk::new(), &config()).store;
+    for n in 0..8 * 2 + 101_i64 {
+        // Two rows a window; then the next slot, until the last window is over.
+        let (at, count) = match n {
+            0..16 => (n / 2 * WINDOW + n % 2 * MINUTE, 6000),
+            _ => (2 * HOUR + (n - 16) * SECOND, 1),
+        };
+        let value = ((n / 2) as f64).sqrt();
+        let samples = (0..count).map(|series| numbered("many", series, value)).collect();
+        let record = snapshot(Lane::Fast, DAY + at, MINUTE, "host", samples);
+        store.apply(metrics(n.unsigned_abs()), &record, true);
+    }
+    assert_eq!(round(&mut store.upkeep()).merged.len(), 1);
+}
+
 /// Ten times the series may take ten times as long, and some more; not a hundred times.
 #[test]
 fn a_hundred_thousand_series_in_one_window_take_no_quadratic_time() {

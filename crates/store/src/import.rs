@@ -273,8 +273,29 @@ impl Gathered {
 
     fn clear(&mut self) {
         self.is_written |= !self.times.is_empty();
-        self.times.clear();
-        self.values.clear();
+        // With their memory: of many series, one after the other, each would keep what it had most.
+        self.times = Vec::new();
+        self.values = Vec::new();
         self.is_sorted = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farol_disk::MemoryDisk;
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_takes_no_more_memory() {
+        let mut importer =
+            Importer::new(Arc::new(MemoryDisk::new()), &Config::new("/store")).unwrap();
+        let series = importer.series("a".into(), Labels::empty());
+        for second in 0..1000 {
+            importer.push(series, Timestamp::from_millis(second * 1000), 1.0).unwrap();
+        }
+        importer.write().unwrap();
+        let Gathered { times, values, .. } = &importer.series[0];
+        assert_eq!((times.capacity(), values.capacity()), (0, 0));
     }
 }

@@ -91,18 +91,19 @@ fn merge(
     report: &mut Report,
 ) -> Result<Option<Name>, StoreError> {
     let numbers: Vec<u64> = blocks.iter().map(|block| block.name.number).collect();
-    let budget = blocks.iter().map(|block| block.bytes).sum::<u64>() + SLACK;
-    if let Err(error) = retain::make_room(shared, budget, start, report) {
-        let is_full = matches!(error, StoreError::NoRoom { .. });
-        return if is_full { Ok(None) } else { Err(error) };
-    }
-    let name = Name { kind, start, number: shared.next_number()? };
-    let config = &shared.config;
-    let disk = Arc::clone(&shared.disk);
-    let mut writer = Writer::streaming(disk, &config.dir, name, config.access, budget)?;
-    Merging::new(blocks, kind != Kind::Import)?.write(shared, &mut writer)?;
-    let windows = shared.view().windows_of(&numbers);
-    writer.complete(windows, replay_from(blocks))?;
+    let mut budget = blocks.iter().map(|block| block.bytes).sum::<u64>() + SLACK;
+    let (name, mut writer) = loop {
+        if let Err(error) = retain::make_room(shared, budget, start, report) {
+            let is_full = matches!(error, StoreError::NoRoom { .. });
+            return if is_full { Ok(None) } else { Err(error) };
+        }
+        let name = Name { kind, start, number: shared.next_number()? };
+        match write(shared, name, blocks, &numbers, budget) {
+            // Constants of several windows, for free in the index, became chunks.
+            Err(StoreError::NoRoom { .. }) => budget = budget.saturating_mul(2),
+            written => break (name, written?),
+        }
+    };
     writer.sync()?;
     check(shared, writer.temporary())?;
     let path = writer.publish()?;
@@ -114,6 +115,22 @@ fn merge(
     }
     retain::remove_merged(shared, blocks, report);
     Ok(Some(name))
+}
+
+fn write(
+    shared: &Shared,
+    name: Name,
+    blocks: &[Arc<Block>],
+    numbers: &[u64],
+    budget: u64,
+) -> Result<Writer, StoreError> {
+    let config = &shared.config;
+    let disk = Arc::clone(&shared.disk);
+    let mut writer = Writer::streaming(disk, &config.dir, name, config.access, budget)?;
+    Merging::new(blocks, name.kind != Kind::Import)?.write(shared, &mut writer)?;
+    let windows = shared.view().windows_of(numbers);
+    writer.complete(windows, replay_from(blocks))?;
+    Ok(writer)
 }
 
 /// Reads back what was written: the parts are removed only for a whole that is whole.

@@ -30,28 +30,42 @@ pub(crate) fn used(shared: &Shared) -> Result<u64, StoreError> {
 }
 
 /// Removes what is oldest until `bytes` more fit, but nothing that starts at `before` (in seconds) or
-/// later: what is merged or down-sampled costs at most what is older than itself.
+/// later: what is merged or down-sampled costs at most what is older than itself. Removes nothing if
+/// that would not be enough.
 pub(crate) fn make_room(
     shared: &Shared,
     bytes: u64,
     before: i64,
     report: &mut Report,
 ) -> Result<(), StoreError> {
-    while used(shared)?.saturating_add(bytes) > shared.config.max_bytes {
-        let Some(oldest) = oldest(shared, before)? else {
-            return Err(StoreError::NoRoom { path: shared.config.dir.clone() });
-        };
-        remove(shared, &oldest, report)?;
+    let files = removable(shared, before)?;
+    let may_go: u64 = files.iter().map(|file| file.bytes).sum();
+    if used(shared)?.saturating_sub(may_go).saturating_add(bytes) > shared.config.max_bytes {
+        return Err(StoreError::NoRoom { path: shared.config.dir.clone() });
     }
-    Ok(())
+    remove_until_fits(shared, files, bytes, report)
 }
 
+/// What is left when that is not enough cannot be removed, and nothing is to be written.
 pub(crate) fn by_size(shared: &Shared, report: &mut Report) {
-    match make_room(shared, 0, i64::MAX, report) {
-        // What is left cannot be removed, and nothing is to be written.
-        Ok(()) | Err(StoreError::NoRoom { .. }) => {}
-        Err(error) => report.errors.push(error),
+    let removed =
+        removable(shared, i64::MAX).and_then(|files| remove_until_fits(shared, files, 0, report));
+    report.errors.extend(removed.err());
+}
+
+fn remove_until_fits(
+    shared: &Shared,
+    files: Vec<File>,
+    bytes: u64,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    for file in files {
+        if used(shared)?.saturating_add(bytes) <= shared.config.max_bytes {
+            break;
+        }
+        remove(shared, &file, report)?;
     }
+    Ok(())
 }
 
 pub(crate) fn by_age(shared: &Shared, report: &mut Report) {
@@ -70,7 +84,7 @@ pub(crate) fn by_age(shared: &Shared, report: &mut Report) {
         }
     }
     for block in beyond {
-        let file = File { path: block.path.clone(), block: Some(block) };
+        let file = File { path: block.path.clone(), bytes: block.bytes, block: Some(block) };
         if let Err(error) = remove(shared, &file, report) {
             report.errors.push(error);
         }
@@ -115,11 +129,12 @@ fn beyond_age(mut spans: Vec<Span>, retention: u128) -> Vec<Arc<Block>> {
 /// A file that may have to go.
 struct File {
     path: PathBuf,
+    bytes: u64,
     block: Option<Arc<Block>>,
 }
 
-/// A file that was set aside, or else the oldest block that starts before this.
-fn oldest(shared: &Shared, before: i64) -> Result<Option<File>, StoreError> {
+/// Files that were set aside, then the blocks that start before this, the oldest first.
+fn removable(shared: &Shared, before: i64) -> Result<Vec<File>, StoreError> {
     let dir = &shared.config.dir;
     let entries = list(&*shared.disk, dir)?;
     let view = shared.view();
@@ -127,11 +142,9 @@ fn oldest(shared: &Shared, before: i64) -> Result<Option<File>, StoreError> {
     let may_go = |name: &Name, is_block: bool| {
         !is_block || (name.start < before && Some(name.number) != newest)
     };
-    let mut names: Vec<(bool, Name, String)> = entries
+    let mut names: Vec<(bool, Name, farol_disk::Entry)> = entries
         .into_iter()
-        .filter_map(|entry| {
-            Some((block::is_block(&entry.name), Name::parse(&entry.name)?, entry.name))
-        })
+        .filter_map(|entry| Some((block::is_block(&entry.name), Name::parse(&entry.name)?, entry)))
         .filter(|(is_block, name, _)| may_go(name, *is_block))
         .collect();
     // What is most detailed first: a day that was down-sampled lives on in its figures.
@@ -141,11 +154,12 @@ fn oldest(shared: &Shared, before: i64) -> Result<Option<File>, StoreError> {
     let mut blocks = view.blocks.clone();
     drop(view);
     blocks.extend(Tier::ALL.iter().flat_map(|tier| shared.tier(*tier).blocks.clone()));
-    Ok(names.into_iter().next().map(|(_, _, file)| {
-        let path = dir.join(file);
+    let file = |(_, _, entry): (bool, Name, farol_disk::Entry)| {
+        let path = dir.join(entry.name);
         let block = blocks.iter().find(|block| block.path == path).cloned();
-        File { path, block }
-    }))
+        File { path, bytes: entry.len, block }
+    };
+    Ok(names.into_iter().map(file).collect())
 }
 
 /// The block that says from where on the journal has to be read again: without it, all of it would.

@@ -75,7 +75,7 @@ pub struct Stats {
 const MOST_HEADS: usize = 4;
 /// A window that so many records have passed by is over: lanes that are late have come by then.
 const PASSED_BY: u32 = 100;
-/// So many windows wait in memory while a disk is full; beyond them the oldest is left to the
+/// So many windows wait in memory while a disk is full; beyond them an old one is left to the
 /// journal.
 const MOST_SEALED: usize = 256;
 
@@ -407,8 +407,12 @@ impl Applying<'_> {
         let mut pairs = Vec::with_capacity(labels.len() + 2);
         for (name, value) in labels.iter() {
             let is_targets = *name == JOB || *name == INSTANCE;
-            let name = if is_targets { format!("exported_{name}").into() } else { name.clone() };
-            pairs.push((name, value.clone()));
+            let mut stored = name.clone();
+            // It may have been renamed once already, where it was scraped from.
+            while is_targets && (stored == *name || labels.get(&stored).is_some()) {
+                stored = format!("exported_{stored}").into();
+            }
+            pairs.push((stored, value.clone()));
         }
         pairs.push((JOB, self.shared.config.job.clone()));
         pairs.push((INSTANCE, host.clone()));
@@ -461,7 +465,8 @@ impl Applying<'_> {
         let view = &mut *self.view;
         view.closed.insert(head.window.number);
         if view.sealed.len() >= MOST_SEALED {
-            let dropped = view.sealed.remove(0);
+            // The first may be being written just now.
+            let dropped = view.sealed.remove(1);
             view.missed_from = view.missed_from.into_iter().chain([dropped.first]).min();
             view.table.release(dropped.window.columns.iter().map(|column| column.series));
         }
@@ -558,6 +563,37 @@ mod tests {
         }
         assert_eq!(bits(&points(&again.store, "a", Range::ALL)), bits(&expected));
         assert_eq!(points(&again.store, "up", Range::ALL).len(), 20_000);
+    }
+
+    #[test]
+    fn a_label_that_is_renamed_takes_no_others_name() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let store = Store::open(disk, Config::new("/store")).unwrap().store;
+        let mut view = store.shared.view_mut();
+        let applying = Applying { shared: &store.shared, view: &mut view, at: position(0) };
+        let labels = Labels::from([("exported_job", "first"), ("job", "second")]);
+        let stored = applying.stored_labels(&labels, &"pi".into());
+        let expected = [
+            ("exported_exported_job", "second"),
+            ("exported_job", "first"),
+            ("instance", "pi"),
+            ("job", "node"),
+        ];
+        assert_eq!(stored, Labels::from(expected));
+    }
+
+    /// Its series would be forgotten under the hands of who writes it.
+    #[test]
+    fn the_window_that_may_be_being_written_is_not_left_to_the_journal() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let mut store = Store::open(disk, Config::new("/store")).unwrap().store;
+        for window in 0..300 {
+            store.apply(position(window), &snapshot(window * 900, &[("a", 1.0)]), true);
+        }
+        let view = store.shared.view();
+        assert_eq!(view.sealed.len(), MOST_SEALED);
+        assert_eq!(view.sealed[0].window.number, 0);
+        assert_eq!(view.missed_from, Some(position(1)));
     }
 
     #[test]

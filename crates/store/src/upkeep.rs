@@ -118,7 +118,6 @@ fn write(shared: &Shared, sealed: &Arc<Sealed>, report: &mut Report) -> Result<N
     let opened = block::open(&*shared.target, &path)?;
     let mut view = shared.view_mut();
     shared.add_block(&mut view, opened, name, path);
-    // It may have been left to the journal meanwhile.
     view.sealed.retain(|held| !Arc::ptr_eq(held, sealed));
     view.table.release(window.columns.iter().map(|column| column.series));
     Ok(name)

@@ -179,6 +179,20 @@ fn assert_suffix(found: &Answers, pair: &Pair, most: usize, story: &str) {
     assert!((6..=most).contains(&present.len()), "{story}: {}", present.len());
 }
 
+/// For a merged block there is no room even without what is older: that stays.
+#[test]
+fn nothing_is_removed_for_what_does_not_fit_anyway() {
+    let bounded = Config { max_bytes: 150_000, ..config() };
+    let mut pair = Pair::new(&MemoryDisk::new(), &bounded);
+    // A window of one slot, all of the next, and the beginning of a third.
+    for n in (0..60).chain(8 * 60..16 * 60 + 120) {
+        pair.apply(noise(DAY + n * 15 * SECOND, 15 * SECOND, 20), true);
+    }
+    let report = pair.round();
+    assert_eq!((report.removed, report.merged), (Vec::<String>::new(), Vec::new()));
+    pair.assert_equal("all of it");
+}
+
 /// A store that was given less is brought down by whole blocks, and not by all of them.
 #[test]
 fn a_lower_limit_takes_the_oldest_away_when_it_is_set() {
@@ -505,6 +519,24 @@ fn a_snapshot_that_is_not_later_than_the_last_of_its_lane_is_held() {
 
 fn lane_name(lane: Lane) -> &'static str {
     if lane == Lane::Fast { "quick" } else { "slow" }
+}
+
+/// In each window's index for free, they are chunks once there are several values.
+#[test]
+fn series_that_move_once_a_window_are_merged() {
+    let mut store = open(&MemoryDisk::new(), &config()).store;
+    for n in 0..8 * 2 + 101_i64 {
+        // Two rows a window; then the next slot, until the last window is over.
+        let (at, count) = match n {
+            0..16 => (n / 2 * WINDOW + n % 2 * MINUTE, 6000),
+            _ => (2 * HOUR + (n - 16) * SECOND, 1),
+        };
+        let value = ((n / 2) as f64).sqrt();
+        let samples = (0..count).map(|series| numbered("many", series, value)).collect();
+        let record = snapshot(Lane::Fast, DAY + at, MINUTE, "host", samples);
+        store.apply(metrics(n.unsigned_abs()), &record, true);
+    }
+    assert_eq!(round(&mut store.upkeep()).merged.len(), 1);
 }
 
 /// Ten times the series may take ten times as long, and some more; not a hundred times.

@@ -139,7 +139,9 @@ fn fill(disk: &Arc<dyn Disk>, logs: &Path, config: Config) -> anyhow::Result<u64
     let mut upkeep = store.upkeep();
     let mut tidy = |most: usize| -> anyhow::Result<()> {
         while upkeep.waiting() > most {
-            if let Some(error) = upkeep.round().errors.pop() {
+            let mut report = upkeep.round();
+            // A damaged block that was kept is told of in every round, and in nobody's way.
+            if let (true, Some(error)) = (report.written.is_empty(), report.errors.pop()) {
                 return Err(error.into());
             }
         }

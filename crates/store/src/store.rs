@@ -199,10 +199,12 @@ pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<farol_disk::Entry>
 
 /// Who only reads also sees what an import has left for the writer.
 fn block_files(shared: &Shared) -> Result<Vec<PathBuf>, StoreError> {
-    let mut folders = vec![shared.config.dir.clone()];
+    // In the order in which a file moves: one that is taken in meanwhile is seen once at least.
+    let mut folders = Vec::new();
     if shared.read_only {
         folders.push(shared.incoming());
     }
+    folders.push(shared.config.dir.clone());
     let mut files = Vec::new();
     for folder in folders {
         let entries = list(&*shared.disk, &folder)?;

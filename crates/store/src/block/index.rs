@@ -260,6 +260,11 @@ fn read_clock(take: &mut Take<'_>, texts: &[Text], at: &mut u64) -> Taken<ClockE
     }
     let intervals_rise = clock.intervals.is_sorted_by(|a, b| a.0 < b.0);
     let partial_rises = clock.partial.is_sorted_by(|a, b| a < b);
+    let is_within = |row: Option<&u32>| row.is_none_or(|row| *row < rows);
+    let last_interval = clock.intervals.last().map(|(row, _)| row);
+    if !is_within(last_interval) || !is_within(clock.partial.last()) {
+        return Err("a clock that speaks of rows it does not have");
+    }
     if !intervals_rise || !partial_rises || clock.intervals.iter().any(|(_, ms)| *ms < 0) {
         return Err("a clock whose rows do not rise");
     }

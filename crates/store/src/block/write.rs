@@ -39,6 +39,8 @@ pub(crate) struct Writer {
     /// The most bytes the file may have.
     budget: u64,
     index: Index,
+    /// There is a file to remove if it comes to nothing.
+    is_created: bool,
     /// The file stands under its name, and is no longer ours to remove.
     finished: bool,
 }
@@ -92,6 +94,7 @@ impl Writer {
             written: 0,
             budget,
             index,
+            is_created: false,
             finished: false,
         };
         writer.put(&super::header())?;
@@ -169,8 +172,12 @@ impl Writer {
     /// Makes the whole file durable, still under its temporary name.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
         self.flush()?;
-        let file = self.file.as_ref().expect("a file was made for the header at least");
-        file.sync().map_err(|source| self.failed("cannot sync", source))
+        let file = self.file.take().expect("a file was made for the header at least");
+        file.sync().map_err(|source| self.failed("cannot sync", source))?;
+        // An import holds many that only wait for their names.
+        self.buffer = Vec::new();
+        self.index.series = Vec::new();
+        Ok(())
     }
 
     /// Gives the file its name, durably.
@@ -233,6 +240,7 @@ impl Writer {
         }
         let file = self.disk.create_new(&self.temporary, self.access);
         let file = file.map_err(|source| self.failed("cannot create", source))?;
+        self.is_created = true;
         self.file = Some(Arc::clone(&file));
         Ok(file)
     }
@@ -245,7 +253,7 @@ impl Writer {
 impl Drop for Writer {
     /// What was begun and not finished leaves nothing; where that fails, the next start removes it.
     fn drop(&mut self) {
-        if !self.finished && self.file.is_some() {
+        if !self.finished && self.is_created {
             self.disk.remove(&self.temporary).ok();
         }
     }

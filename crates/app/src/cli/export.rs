@@ -30,6 +30,7 @@ pub(super) fn configure(command: Command) -> Command {
     };
     let format = Arg::new("format")
         .long("format")
+        .value_name("FORMAT")
         .value_parser(PossibleValuesParser::new(["openmetrics", "csv", "jsonl"]))
         .default_value("openmetrics")
         .help("OpenMetrics, a table, or one JSON object a series");

@@ -26,10 +26,12 @@ use crate::{
 pub(super) fn configure(command: Command) -> Command {
     let format = Arg::new("format")
         .long("format")
+        .value_name("FORMAT")
         .required(true)
         .value_parser(PossibleValuesParser::new(["openmetrics", "prometheus"]))
         .help("OpenMetrics (time stamps in seconds, # EOF at the end) or Prometheus' text format (milliseconds)");
     let file = Arg::new("file")
+        .value_name("FILE")
         .required(true)
         .value_parser(value_parser!(PathBuf))
         .help("The text, a time stamp in each line; - is standard input");

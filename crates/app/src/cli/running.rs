@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{ArgMatches, Command};
+use clap::{ArgMatches, Command, Id};
 use serde_json::Value;
 
 use crate::{
@@ -35,10 +35,13 @@ impl fmt::Display for NotRunning {
 
 impl std::error::Error for NotRunning {}
 
-/// The flags by which a running instance is found: the same as those it was started with.
+/// The flags by which a running instance is found: the same as those it was started with. What the
+/// command has of its own stays in its help.
 pub(super) fn configure(command: Command) -> Command {
+    let own: Vec<Id> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
     config::add_flags(command).mut_args(|arg| match arg.get_id().as_str() {
         "config" | "data" | "logs" | "listen" => arg,
+        _ if own.contains(arg.get_id()) => arg,
         _ => arg.hide(true),
     })
 }

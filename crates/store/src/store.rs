@@ -52,7 +52,7 @@ pub struct Stats {
     pub head_samples: u64,
     pub blocks: u64,
     pub block_samples: u64,
-    /// Down-sampled days, by [`Tier`](crate::Tier).
+    /// Down-sampled days, by [`Tier`].
     pub tier_blocks: [u64; 2],
     /// Everything in the folder, as of the last round of upkeep.
     pub bytes: u64,

@@ -389,6 +389,13 @@ fn an_export_that_cannot_be_is_explained() {
     let (_, errors, code) =
         place.farol(&["export", "--match", "a", "--output", lost.to_str().unwrap()]);
     assert!(code == Some(1) && errors.contains("x.om"), "{errors}");
+    // A device or a pipe is never replaced by a file.
+    let pipe = place.path("pipe");
+    run(Command::new("mkfifo").arg(&pipe));
+    let (_, errors, code) =
+        place.farol(&["export", "--match", "a", "--output", pipe.to_str().unwrap()]);
+    assert!(code == Some(1) && errors.contains("no file that can be replaced"), "{errors}");
+    assert!(!fs::metadata(&pipe).unwrap().is_file());
     let flags = place.flags().join(" ");
     let script = format!("{} export --match a {flags} >/dev/full", crate::world::FAROL);
     let (_, errors, code) = run(Command::new("sh").args(["-c", &script]));

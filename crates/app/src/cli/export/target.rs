@@ -30,7 +30,8 @@ pub(super) struct NewFile {
 
 impl Target<'_> {
     pub(super) fn file(disk: Arc<dyn Disk>, path: &Path) -> anyhow::Result<Target<'static>> {
-        let mut aside = OsString::from(path);
+        let path = replaceable(path)?;
+        let mut aside = OsString::from(&path);
         aside.push(".farol-export");
         let aside = PathBuf::from(aside);
         match disk.remove(&aside) {
@@ -42,7 +43,7 @@ impl Target<'_> {
         }
         let file =
             disk.create_new(&aside, Access::default()).with_context(|| cannot_write(&aside))?;
-        Ok(Target::File(NewFile { disk, file, aside, path: path.to_owned(), done: false }))
+        Ok(Target::File(NewFile { disk, file, aside, path, done: false }))
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
@@ -96,6 +97,17 @@ impl Drop for NewFile {
             self.disk.remove(&self.aside).ok();
         }
     }
+}
+
+/// Where a link leads to; and never a device or a pipe, which the file would take the place of.
+fn replaceable(path: &Path) -> anyhow::Result<PathBuf> {
+    let Ok(found) = path.canonicalize() else { return Ok(path.to_owned()) };
+    anyhow::ensure!(
+        found.is_file(),
+        "{} is no file that can be replaced; leave --output out and redirect standard output",
+        path.display()
+    );
+    Ok(found)
 }
 
 fn cannot_write(path: &Path) -> String {

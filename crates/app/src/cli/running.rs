@@ -149,6 +149,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_help_of_a_command_names_its_own_flags_and_few_settings() {
+        let own = clap::Arg::new("match").long("match").help("The series");
+        let help = configure(Command::new("export").arg(own)).render_help().to_string();
+        for expected in ["--match", "The series", "--data", "--logs"] {
+            assert!(help.contains(expected), "{expected} is not in\n{help}");
+        }
+        assert!(!help.contains("--store.retention"), "{help}");
+    }
+
+    #[test]
     fn every_address_is_asked_at_the_machine_s_own() {
         let asked = |listen: &str| {
             let found = reachable(listen.parse().unwrap());

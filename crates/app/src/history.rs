@@ -38,8 +38,8 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOK_UP: Duration = Duration::from_secs(1);
 /// How long until a store that could not be opened is tried anew.
 const RETRY_OPEN_AFTER: Duration = Duration::from_secs(30);
-/// How often the store is asked what it holds: that may mean listing its folder.
-const FIGURES_AFTER: Duration = Duration::from_secs(10);
+/// How often the store is asked what it holds, which means going through its series in memory.
+const FIGURES_AFTER: Duration = Duration::from_secs(2);
 /// So many windows may wait in memory for a round of upkeep, when the journal is read.
 pub(crate) const MOST_WAITING_WINDOWS: usize = 4;
 /// What a store in memory may take.

@@ -61,7 +61,7 @@ fn look(
         damage: Vec::new(),
     };
     if entry.name.ends_with(DAMAGED) {
-        report.damage.push(StoreError::damaged(path, "it was set aside as damaged"));
+        report.damage.push(StoreError::damaged(path, "it was set aside as damaged; it may be deleted, and goes by itself when the store is full"));
     }
     let opened = match block::open(disk, path) {
         Ok(opened) => opened,

@@ -107,6 +107,8 @@ struct Import {
 }
 
 const CHUNK: usize = 256 * 1024;
+/// What a file begins with that was packed with gzip.
+const GZIP: &[u8] = &[0x1f, 0x8b];
 
 impl Import {
     fn new(importer: Importer, format: Format, window: Window) -> Import {
@@ -117,12 +119,18 @@ impl Import {
     fn all_of(mut self, mut source: impl Read) -> anyhow::Result<Done> {
         let mut chunk = vec![0; CHUNK];
         let mut samples = Vec::new();
+        let mut is_first = true;
         loop {
             samples.clear();
             let read = match source.read(&mut chunk) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.context("cannot be read")?,
             };
+            let is_packed = chunk[..read].starts_with(GZIP);
+            anyhow::ensure!(
+                !(std::mem::take(&mut is_first) && is_packed),
+                "it is packed with gzip; unpack it on the way: zcat FILE | farol import … -"
+            );
             match read {
                 0 => self.text.finish(&mut samples)?,
                 _ => self.text.push(&chunk[..read], &mut samples)?,

@@ -238,6 +238,12 @@ fn a_file_with_a_bad_line_is_refused_whole_and_the_line_named() {
     let (_, errors, code) = place.farol(&["import", "--format", "openmetrics", "/nowhere/x.om"]);
     assert!(code == Some(1) && errors.contains("/nowhere/x.om"), "{errors}");
     assert!(!place.path("data").exists());
+    write(&place.path("given.txt"), &good);
+    run(Command::new("gzip").arg(place.path("given.txt")));
+    let packed = place.path("given.txt.gz");
+    let (_, errors, code) =
+        place.farol(&["import", "--format", "openmetrics", packed.to_str().unwrap()]);
+    assert!(code == Some(1) && errors.contains("zcat FILE | farol import"), "{errors}");
 }
 
 #[test]

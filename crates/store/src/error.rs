@@ -47,8 +47,8 @@ impl fmt::Display for StoreError {
             ),
             StoreError::Full { path, source } => write!(
                 f,
-                "no space for {}: {source}; free some space or lower the store's retention, \
-                 writing goes on by itself",
+                "no space for {}: {source}; free some space or lower --retention-bytes; a farol \
+                 that runs goes on by itself",
                 path.display()
             ),
             StoreError::Io { action, path, source } => {

@@ -43,7 +43,7 @@ impl Upkeep {
     /// finishes it.
     pub fn round(&mut self) -> Report {
         let shared = &*self.shared;
-        let _one_at_a_time = shared.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let one_at_a_time = shared.rounds.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = Report::default();
         write_sealed(shared, &mut report);
         if !shared.read_only {
@@ -54,7 +54,7 @@ impl Upkeep {
             retain::by_age(shared, &mut report);
             retain::by_size(shared, &mut report);
         }
-        drop(_one_at_a_time);
+        drop(one_at_a_time);
         self.measure();
         report
     }

@@ -62,6 +62,12 @@ impl Labels {
     }
 }
 
+impl Default for Labels {
+    fn default() -> Labels {
+        Labels::empty()
+    }
+}
+
 impl<const N: usize> From<[(&str, &str); N]> for Labels {
     fn from(pairs: [(&str, &str); N]) -> Labels {
         Labels::new(pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect())

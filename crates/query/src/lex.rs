@@ -1,0 +1,1 @@
+//! From text to tokens, each with its place.

@@ -29,7 +29,7 @@ pub use config::Config;
 pub use error::StoreError;
 pub use import::{Imported, Importer};
 pub use matcher::{MatchError, Matcher, Op};
-pub use reader::{Point, Range, Reader, STALE, Selection, is_stale};
+pub use reader::{Point, Range, Reader, STALE, Samples, Selection, is_stale};
 pub use series::SeriesKey;
 pub use store::{Opened, Stats, Store};
 pub use tier::{AGGREGATE, AGGREGATES, Tier};

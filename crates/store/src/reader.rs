@@ -25,6 +25,13 @@ pub struct Point {
     pub value: f64,
 }
 
+/// Points as two columns of the same length: times in milliseconds, and values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples {
+    pub times: Vec<i64>,
+    pub values: Vec<f64>,
+}
+
 /// Both ends belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -184,26 +191,34 @@ impl Selection {
     /// The samples of the series at `index` within the range, in order of time, stale markers
     /// ([`STALE`]) included. Damaged chunks are left out and told of.
     pub fn samples(&mut self, index: usize, into: &mut Vec<Point>) {
-        let begin = into.len();
+        let mut samples = Samples::default();
+        self.columns(index, &mut samples);
+        into.extend(samples.points());
+    }
+
+    /// The same as columns, in place of what they held.
+    pub fn columns(&mut self, index: usize, into: &mut Samples) {
+        into.clear();
         for lane in self.lanes(index) {
             self.lane(index, &lane, into, None);
         }
-        in_order(into, begin);
+        into.put_in_order();
     }
 
     /// The same in pieces of so many points at least, one after the other in time: of a year at a
     /// second, memory holds a block.
     pub fn pieces(&mut self, index: usize, at_least: usize, mut each: impl FnMut(&[Point])) {
-        let mut pieces = Pieces { at_least, each: &mut each };
-        let mut points = Vec::new();
+        let mut pieces = Pieces { at_least, points: Vec::new(), each: &mut each };
+        let mut samples = Samples::default();
         let lanes: Vec<Text> = self.lanes(index).into_iter().collect();
         match &lanes[..] {
-            [lane] => self.lane(index, lane, &mut points, Some(&mut pieces)),
+            [lane] => self.lane(index, lane, &mut samples, Some(&mut pieces)),
             // Lanes interleave. A series is in several for a short time at most, when it changes over.
-            _ => self.samples(index, &mut points),
+            _ => self.columns(index, &mut samples),
         }
-        in_order(&mut points, 0);
-        if !points.is_empty() {
+        samples.put_in_order();
+        if !samples.times.is_empty() {
+            let points: Vec<Point> = samples.points().collect();
             each(&points);
         }
     }
@@ -225,7 +240,7 @@ impl Selection {
         &mut self,
         index: usize,
         lane: &Text,
-        into: &mut Vec<Point>,
+        into: &mut Samples,
         mut pieces: Option<&mut Pieces<'_>>,
     ) {
         let number = self.numbers[index];
@@ -240,9 +255,9 @@ impl Selection {
             if is_later && (is_past || !walk.is_alive()) {
                 break;
             }
-            let ended = |at: i64, into: &mut Vec<Point>| {
+            let ended = |at: i64, into: &mut Samples| {
                 if (start..=end).contains(&at) {
-                    into.push(Point { at: Timestamp::from_millis(at), value: STALE });
+                    into.push(at, STALE);
                 }
             };
             for clock in self.sources[place].clocks_of(lane) {
@@ -272,7 +287,7 @@ impl Selection {
         if let Some(now) = self.now {
             walk.until(now.as_millis(), |at| {
                 if (start..=end).contains(&at) {
-                    into.push(Point { at: Timestamp::from_millis(at), value: STALE });
+                    into.push(at, STALE);
                 }
             });
         }
@@ -313,7 +328,7 @@ impl Selection {
         }
     }
 
-    fn values(&mut self, place: usize, entry: usize, clock: &Clock, into: &mut Vec<Point>) {
+    fn values(&mut self, place: usize, entry: usize, clock: &Clock, into: &mut Samples) {
         let (start, end) = (self.range.start.as_millis(), self.range.end.as_millis());
         let rows = clock.rows_within(start, end);
         let result = match &self.sources[place].columns {
@@ -426,43 +441,66 @@ impl Source {
 /// Where points go that are complete.
 struct Pieces<'a> {
     at_least: usize,
+    /// Scratch.
+    points: Vec<Point>,
     each: &'a mut dyn FnMut(&[Point]),
 }
 
 impl Pieces<'_> {
-    /// Hands over the points before this time, if they are enough.
-    fn hand_over(&mut self, points: &mut Vec<Point>, before: i64) {
-        if points.len() < self.at_least {
+    /// Hands over the samples before this time, if they are enough.
+    fn hand_over(&mut self, samples: &mut Samples, before: i64) {
+        if samples.times.len() < self.at_least {
             return;
         }
-        in_order(points, 0);
-        let ready = points.partition_point(|point| point.at.as_millis() < before);
+        samples.put_in_order();
+        let ready = samples.times.partition_point(|time| *time < before);
         if ready >= self.at_least {
-            (self.each)(&points[..ready]);
-            points.drain(..ready);
+            self.points.clear();
+            self.points.extend(samples.points().take(ready));
+            (self.each)(&self.points);
+            samples.times.drain(..ready);
+            samples.values.drain(..ready);
         }
     }
 }
 
-/// Sorts what was added from `begin` on; of two points at one time the first stays, and a sample
-/// rather than a marker.
-fn in_order(points: &mut Vec<Point>, begin: usize) {
-    if points[begin..].is_sorted_by(|a, b| a.at < b.at) {
-        return;
+impl Samples {
+    pub fn points(&self) -> impl Iterator<Item = Point> {
+        self.times.iter().zip(&self.values).map(|(time, value)| Point {
+            at: Timestamp::from_millis(*time),
+            value: *value,
+        })
     }
-    points[begin..].sort_by_key(|point| (point.at, is_stale(point.value)));
-    let mut last = None;
-    let mut place = 0;
-    points.retain(|point| {
-        place += 1;
-        place <= begin || last.replace(point.at) != Some(point.at)
-    });
+
+    pub fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+    }
+
+    fn push(&mut self, at: i64, value: f64) {
+        self.times.push(at);
+        self.values.push(value);
+    }
+
+    /// Of two samples at one time the first stays, and a sample rather than a marker.
+    fn put_in_order(&mut self) {
+        if self.times.is_sorted_by(|a, b| a < b) {
+            return;
+        }
+        let mut points: Vec<Point> = self.points().collect();
+        points.sort_by_key(|point| (point.at, is_stale(point.value)));
+        points.dedup_by_key(|point| point.at);
+        self.clear();
+        for point in points {
+            self.push(point.at.as_millis(), point.value);
+        }
+    }
 }
 
-fn from_column(column: &Column, clock: &Clock, rows: Rows<u32>, into: &mut Vec<Point>) {
+fn from_column(column: &Column, clock: &Clock, rows: Rows<u32>, into: &mut Samples) {
     for part in parts(column.runs(), rows) {
         match &column.values {
-            Values::Same { value, .. } => add(into, part.times(clock), std::iter::repeat(value)),
+            Values::Same { value, .. } => add_same(into, part.times(clock), *value),
             Values::Each(values) => add(into, part.times(clock), &values[part.first_value..]),
         }
     }
@@ -474,7 +512,7 @@ fn from_block(
     series: &BlockSeries,
     clock: &Clock,
     rows: Rows<u32>,
-    into: &mut Vec<Point>,
+    into: &mut Samples,
 ) -> Vec<StoreError> {
     let mut damage = Vec::new();
     let mut parts = parts(&series.runs, rows);
@@ -492,7 +530,7 @@ fn from_block(
                 let here = part.take_before(end);
                 match (&values, chunk) {
                     (Ok(_), ChunkRef::Constant { value, .. }) => {
-                        add(into, here.times(clock), std::iter::repeat(value));
+                        add_same(into, here.times(clock), *value);
                     }
                     (Ok(values), ChunkRef::Packed { .. }) => {
                         add(into, here.times(clock), &values[here.first_value - start..]);
@@ -552,8 +590,14 @@ impl Part {
     }
 }
 
-fn add<'a>(into: &mut Vec<Point>, times: &[i64], values: impl IntoIterator<Item = &'a f64>) {
-    let point =
-        |(time, value): (&i64, &f64)| Point { at: Timestamp::from_millis(*time), value: *value };
-    into.extend(times.iter().zip(values).map(point));
+/// `values` may hold more than these times have.
+fn add(into: &mut Samples, times: &[i64], values: &[f64]) {
+    let count = times.len().min(values.len());
+    into.times.extend_from_slice(&times[..count]);
+    into.values.extend_from_slice(&values[..count]);
+}
+
+fn add_same(into: &mut Samples, times: &[i64], value: f64) {
+    into.times.extend_from_slice(times);
+    into.values.resize(into.times.len(), value);
 }

@@ -18,6 +18,7 @@ mod number;
 mod parse;
 mod print;
 mod steps;
+mod sum;
 
 pub use answer::{Answer, Data, Series, Stats};
 pub use ast::{

@@ -1,0 +1,85 @@
+//! Sums that do not lose what is small beside what is large.
+
+/// A sum after Kahan and Neumaier: what rounding lost is kept beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Kahan {
+    pub sum: f64,
+    /// What the sum lacks.
+    pub lost: f64,
+}
+
+impl Kahan {
+    pub(crate) fn of(value: f64) -> Kahan {
+        Kahan { sum: value, lost: 0.0 }
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, value: f64) {
+        let total = self.sum + value;
+        if total.is_infinite() {
+            self.lost = 0.0;
+        } else if self.sum.abs() >= value.abs() {
+            self.lost += (self.sum - total) + value;
+        } else {
+            self.lost += (value - total) + self.sum;
+        }
+        self.sum = total;
+    }
+
+    pub(crate) fn value(self) -> f64 {
+        self.sum + self.lost
+    }
+}
+
+/// A mean as Prometheus takes it: of the sum, and only once that would be too large for a float of
+/// each value as it comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mean {
+    count: f64,
+    /// Of the sum, then of the mean.
+    kahan: Kahan,
+    is_incremental: bool,
+}
+
+impl Mean {
+    pub(crate) fn of(value: f64) -> Mean {
+        Mean { count: 1.0, kahan: Kahan::of(value), is_incremental: false }
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        if !self.is_incremental {
+            let mut sum = self.kahan;
+            sum.add(value);
+            if !sum.sum.is_infinite() {
+                self.kahan = sum;
+                return;
+            }
+            self.is_incremental = true;
+            self.kahan.sum /= self.count - 1.0;
+            self.kahan.lost /= self.count - 1.0;
+        }
+        self.add_to_mean(value);
+    }
+
+    fn add_to_mean(&mut self, value: f64) {
+        let mean = self.kahan.sum;
+        if mean.is_infinite() {
+            // Infinities of one sign stay; a finite value does not move them.
+            let same = value.is_infinite() && (mean > 0.0) == (value > 0.0);
+            if same || value.is_finite() {
+                return;
+            }
+        }
+        let current = self.kahan.value();
+        self.kahan.add(value / self.count - current / self.count);
+    }
+
+    pub(crate) fn value(self) -> f64 {
+        match self.is_incremental {
+            true => self.kahan.value(),
+            false => self.kahan.sum / self.count + self.kahan.lost / self.count,
+        }
+    }
+}

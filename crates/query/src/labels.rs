@@ -24,6 +24,14 @@ impl Metric {
         if label == NAME { &self.name } else { self.labels.get(label).unwrap_or("") }
     }
 
+    /// As it stands in an answer.
+    pub(crate) fn finished(self) -> Metric {
+        match self.drops_name {
+            true => Metric::new(Text::EMPTY, self.labels),
+            false => self,
+        }
+    }
+
     /// The same with one label set to a value; an empty one takes it away.
     pub(crate) fn with(&self, label: &str, value: &str) -> Metric {
         if label == NAME {

@@ -34,6 +34,13 @@ impl<'a> Notes<'a> {
         Notes { query, notes: BTreeSet::new() }
     }
 
+    /// A warning about the data, and not about the expression.
+    pub(crate) fn say(&mut self, text: &str) {
+        if self.notes.len() < MOST {
+            self.notes.insert(Note { level: Level::Warning, text: text.to_owned() });
+        }
+    }
+
     pub(crate) fn warn(&mut self, span: Span, text: &str) {
         self.add(Level::Warning, span, text);
     }

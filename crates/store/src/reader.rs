@@ -30,6 +30,8 @@ pub struct Point {
 pub struct Samples {
     pub times: Vec<i64>,
     pub values: Vec<f64>,
+    /// Something was added that is not later than what was there.
+    is_mixed: bool,
 }
 
 /// Both ends belong to it.
@@ -475,16 +477,23 @@ impl Samples {
     pub fn clear(&mut self) {
         self.times.clear();
         self.values.clear();
+        self.is_mixed = false;
     }
 
     fn push(&mut self, at: i64, value: f64) {
+        self.note_order(Some(&at));
         self.times.push(at);
         self.values.push(value);
     }
 
+    fn note_order(&mut self, next: Option<&i64>) {
+        let is_later = next.is_none() || self.times.last().is_none_or(|last| Some(last) < next);
+        self.is_mixed |= !is_later;
+    }
+
     /// Of two samples at one time the first stays, and a sample rather than a marker.
     fn put_in_order(&mut self) {
-        if self.times.is_sorted_by(|a, b| a < b) {
+        if !self.is_mixed {
             return;
         }
         let mut points: Vec<Point> = self.points().collect();
@@ -590,14 +599,16 @@ impl Part {
     }
 }
 
-/// `values` may hold more than these times have.
+/// A clock's times rise; `values` may hold more than these times have.
 fn add(into: &mut Samples, times: &[i64], values: &[f64]) {
     let count = times.len().min(values.len());
+    into.note_order(times.first());
     into.times.extend_from_slice(&times[..count]);
     into.values.extend_from_slice(&values[..count]);
 }
 
 fn add_same(into: &mut Samples, times: &[i64], value: f64) {
+    into.note_order(times.first());
     into.times.extend_from_slice(times);
     into.values.resize(into.times.len(), value);
 }

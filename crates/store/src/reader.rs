@@ -49,8 +49,8 @@ impl Range {
 /// A cheap clone; every question sees the store as it is at that moment.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    shared: Arc<Shared>,
-    tier: Option<Tier>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tier: Option<Tier>,
 }
 
 /// The series that matched, with everything that is needed to read their samples later.
@@ -468,10 +468,10 @@ impl Pieces<'_> {
 
 impl Samples {
     pub fn points(&self) -> impl Iterator<Item = Point> {
-        self.times.iter().zip(&self.values).map(|(time, value)| Point {
-            at: Timestamp::from_millis(*time),
-            value: *value,
-        })
+        self.times
+            .iter()
+            .zip(&self.values)
+            .map(|(time, value)| Point { at: Timestamp::from_millis(*time), value: *value })
     }
 
     pub fn clear(&mut self) {

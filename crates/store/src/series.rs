@@ -10,7 +10,7 @@ use farol_model::{Labels, Text};
 use crate::{Matcher, Op};
 
 /// The label under which the metric's name is asked for.
-const NAME: &str = "__name__";
+pub(crate) const NAME: &str = "__name__";
 
 /// A series as it is stored: with `job` and `instance`, without `__name__` among the labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +84,15 @@ impl Table {
 
     pub(crate) fn key(&self, number: u32) -> Option<&Arc<SeriesKey>> {
         self.series.get(&number).map(|held| &held.key)
+    }
+
+    /// Every label with its values, and the numbers of each value's series, rising.
+    pub(crate) fn postings(&self) -> impl Iterator<Item = (&Text, &BTreeMap<Text, Vec<u32>>)> {
+        self.postings.iter()
+    }
+
+    pub(crate) fn values_of(&self, label: &str) -> Option<&BTreeMap<Text, Vec<u32>>> {
+        self.postings.get(label)
     }
 
     /// The numbers of the series that match, rising.

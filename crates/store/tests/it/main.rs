@@ -9,6 +9,7 @@ mod damage;
 mod ends;
 mod history;
 mod import;
+mod labels;
 mod model;
 mod scene;
 mod select;

@@ -18,6 +18,7 @@ mod binary;
 mod call;
 mod finish;
 mod invariant;
+mod past;
 mod select;
 mod windows;
 

@@ -121,6 +121,23 @@ impl Reader {
         Reader { tier: Some(tier), ..self.clone() }
     }
 
+    /// When the oldest sample was taken; of a tier, when its oldest day begins.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        let oldest = match self.tier {
+            Some(tier) => {
+                let view = self.shared.tier(tier);
+                view.blocks.iter().map(|block| block.name.start.saturating_mul(1000)).min()
+            }
+            None => {
+                let view = self.shared.view();
+                let blocks = view.blocks.iter().map(|block| block.start);
+                let windows = view.windows().filter_map(|window| window.span());
+                blocks.chain(windows.map(|(start, _)| start)).min()
+            }
+        };
+        oldest.map(Timestamp::from_millis)
+    }
+
     /// The series that match and may have samples in the range. With `now`, a series whose clock
     /// has fallen silent for more than three intervals ends there.
     pub fn select(&self, matchers: &[Matcher], range: Range, now: Option<Timestamp>) -> Selection {

@@ -2,7 +2,7 @@
 
 use crate::{
     Expr, Function, Kind, Metric, Series, Span, Steps, Type,
-    eval::{Context, EvalError, Stop, Value, Windows, select::Wanted},
+    eval::{Context, EvalError, Stop, Value, Windows, past::Figure, select::Wanted},
     functions::Body,
     is_absent,
 };
@@ -88,7 +88,7 @@ impl Context<'_> {
         let range = &args[place.expect("the parser lets no call be without its range")];
         let others: Vec<&Expr> = args.iter().filter(|arg| arg.type_of() != Type::Matrix).collect();
         let scalars = self.scalars(others, steps)?;
-        let mut ranged = self.ranged(range, steps)?;
+        let mut ranged = self.ranged(range, steps, Figure::for_function(function.name))?;
         let mut found = Vec::new();
         while let Some((mut metric, samples)) = self.next_series(&mut ranged)? {
             self.hold(steps.count as u64)?;

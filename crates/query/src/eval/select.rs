@@ -1,12 +1,16 @@
 //! From selectors to series: what was there at each step, and what is in each window.
 
 use farol_model::Timestamp;
-use farol_store::{Point, Range, Samples, Selection};
+use farol_store::{Point, Range, Samples};
 
 use crate::{
     At, Data, DurationExpr, DurationOp, Expr, Kind, Metric, Modifiers, Selector, Series, Sign,
     Span, Steps, Subquery,
-    eval::{Context, EvalError, Value, windows},
+    eval::{
+        Context, EvalError, Value,
+        past::{Figure, Stored},
+        windows,
+    },
     is_absent,
 };
 
@@ -34,7 +38,7 @@ pub(super) struct Ranged {
 }
 
 enum Source {
-    Stored(Selection),
+    Stored(Stored),
     /// The values of a subquery and its steps.
     Computed {
         series: std::vec::IntoIter<Series>,
@@ -51,17 +55,17 @@ impl Context<'_> {
     ) -> Result<Vec<Series>, EvalError> {
         let ends = self.ends(&selector.modifiers, steps)?;
         let lookback = self.options.lookback;
-        let mut selection = self.select(selector, &ends, lookback)?;
+        let mut stored = self.select(selector, &ends, lookback, Figure::Last)?;
         let mut samples = Samples::default();
         let mut found = Vec::new();
-        for index in 0..selection.series().len() {
-            selection.columns(index, &mut samples);
+        for index in 0..stored.series().len() {
+            stored.columns(index, &mut samples);
             if samples.times.is_empty() {
                 continue;
             }
             self.hold(steps.count as u64 + samples.times.len() as u64)?;
             self.work(steps.count + samples.times.len())?;
-            let key = &selection.series()[index];
+            let key = &stored.series()[index];
             let metric = Metric::new(key.name.clone(), key.labels.clone());
             let mut series = Series::absent(metric, steps.count);
             let used = last_values(&samples, &ends, lookback, wanted, &mut series.values);
@@ -73,13 +77,13 @@ impl Context<'_> {
                 self.release(steps.count as u64);
             }
         }
-        self.tell_damage(&selection);
+        self.tell_damage(&stored);
         Ok(found)
     }
 
     /// 1 at each step whose window has samples.
     pub(super) fn present(&mut self, expr: &Expr, steps: Steps) -> Result<Vec<Series>, EvalError> {
-        let mut ranged = self.ranged(expr, steps)?;
+        let mut ranged = self.ranged(expr, steps, Figure::Last)?;
         let mut found = Vec::new();
         while let Some((metric, _)) = self.next_series(&mut ranged)? {
             let mut series = Series::absent(metric, steps.count);
@@ -95,7 +99,7 @@ impl Context<'_> {
 
     /// The answer to an instant question about a range.
     pub(super) fn matrix(&mut self, expr: &Expr, at: i64) -> Result<Data, EvalError> {
-        let mut ranged = self.ranged(expr, Steps::one(at))?;
+        let mut ranged = self.ranged(expr, Steps::one(at), Figure::Last)?;
         let mut found = Vec::new();
         while let Some((metric, samples)) = self.next_series(&mut ranged)? {
             let (first, end) = ranged.bounds[0];
@@ -110,9 +114,14 @@ impl Context<'_> {
     }
 
     /// The windows of a range selector or a subquery.
-    pub(super) fn ranged(&mut self, expr: &Expr, steps: Steps) -> Result<Ranged, EvalError> {
+    pub(super) fn ranged(
+        &mut self,
+        expr: &Expr,
+        steps: Steps,
+        figure: Figure,
+    ) -> Result<Ranged, EvalError> {
         let (modifiers, range) = match &expr.kind {
-            Kind::Paren(inner) => return self.ranged(inner, steps),
+            Kind::Paren(inner) => return self.ranged(inner, steps, figure),
             Kind::Range { selector, range } => (&selector.modifiers, range),
             Kind::Subquery(subquery) => (&subquery.modifiers, &subquery.range),
             _ => unreachable!("the parser lets only ranges be where ranges belong"),
@@ -121,7 +130,9 @@ impl Context<'_> {
         let ends = self.ends(modifiers, steps)?;
         let source = match &expr.kind {
             Kind::Subquery(subquery) => self.subquery(subquery, range, &ends)?,
-            Kind::Range { selector, .. } => Source::Stored(self.select(selector, &ends, range)?),
+            Kind::Range { selector, .. } => {
+                Source::Stored(self.select(selector, &ends, range, figure)?)
+            }
             _ => unreachable!("matched above"),
         };
         Ok(Ranged {
@@ -145,13 +156,13 @@ impl Context<'_> {
         let mut samples = std::mem::take(&mut ranged.scratch);
         loop {
             let metric = match &mut ranged.source {
-                Source::Stored(selection) => {
-                    let Some(key) = selection.series().get(ranged.next) else {
-                        self.tell_damage(selection);
+                Source::Stored(stored) => {
+                    let Some(key) = stored.series().get(ranged.next) else {
+                        self.tell_damage(stored);
                         return Ok(None);
                     };
                     let metric = Metric::new(key.name.clone(), key.labels.clone());
-                    selection.columns(ranged.next, &mut samples);
+                    stored.columns(ranged.next, &mut samples);
                     ranged.next += 1;
                     metric
                 }
@@ -237,7 +248,8 @@ impl Context<'_> {
         selector: &Selector,
         ends: &[i64],
         before: i64,
-    ) -> Result<Selection, EvalError> {
+        figure: Figure,
+    ) -> Result<Stored, EvalError> {
         let (first, last) = (ends.first().copied(), ends.last().copied());
         // The start itself does not belong to a window.
         let start = first.unwrap_or(0).saturating_sub(before).saturating_add(1);
@@ -245,8 +257,9 @@ impl Context<'_> {
             start: Timestamp::from_millis(start),
             end: Timestamp::from_millis(last.unwrap_or(0)),
         };
-        let selection = self.reader.select(&selector.matchers, range, self.options.now);
-        let found = selection.series().len();
+        let stored =
+            Stored::select(self.reader, &selector.matchers, range, self.options.now, figure);
+        let found = stored.series().len();
         self.stats.series += found as u64;
         let most = self.options.limits.series;
         if found > most {
@@ -254,12 +267,12 @@ impl Context<'_> {
                 "a selector matches {found} series, more than the limit of {most}; add matchers, or raise query.max_series"
             )));
         }
-        Ok(selection)
+        Ok(stored)
     }
 
     /// What is left is answered, and that it is not all is said.
-    fn tell_damage(&mut self, selection: &Selection) {
-        for error in selection.damage() {
+    fn tell_damage(&mut self, stored: &Stored) {
+        for error in stored.damage() {
             self.notes.say(&error.to_string());
         }
     }

@@ -14,6 +14,7 @@ mod door;
 mod export;
 mod history;
 mod kill;
+mod load;
 mod network;
 mod program;
 mod simulate;

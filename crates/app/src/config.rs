@@ -28,7 +28,7 @@ pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
     Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-    ProcessGroup, Retention, Store, Target, Web,
+    ProcessGroup, Query, Retention, Store, Target, Web,
 };
 
 mod build;
@@ -92,7 +92,7 @@ pub struct Loaded {
 }
 
 /// Every setting with the value it has and where that came from: `farol config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effective {
     pub rows: Vec<Row>,
 }

@@ -48,6 +48,9 @@ const MOST_IN_MEMORY: u64 = 64 << 20;
 /// The store's work on what is over, from when the store could be opened; done by `upkeep`.
 pub type UpkeepSlot = Arc<Mutex<Option<StoreUpkeep>>>;
 
+/// The store for who asks, from when it has what the journal held at the start.
+pub type ReaderSlot = Arc<Mutex<Option<farol_store::Reader>>>;
+
 /// The folder of the store of whoever collects; a server of its journal may have the same data folder
 /// and keeps its own store beside it.
 pub fn store_dir(config: &Config, shape: Shape) -> PathBuf {
@@ -94,6 +97,7 @@ pub struct Settings {
     pub logs: PathBuf,
     pub place: Place,
     pub upkeep: UpkeepSlot,
+    pub reader: ReaderSlot,
     pub board: Arc<own::Board>,
 }
 
@@ -269,6 +273,8 @@ impl Keeping {
         let took = lap.elapsed();
         self.replay = Some(own::Replay { snapshots, seconds: took.as_secs_f64() });
         self.tell_figures();
+        let reader = self.store.as_ref().map(Store::reader);
+        *self.settings.reader.lock().unwrap_or_else(PoisonError::into_inner) = reader;
         tracing::info!(snapshots, ?took, "the store has taken what the journal holds beyond it");
     }
 
@@ -527,6 +533,7 @@ mod tests {
             logs: LOGS.into(),
             place: Place { disk, config },
             upkeep: UpkeepSlot::default(),
+            reader: ReaderSlot::default(),
             board: Arc::default(),
         };
         Keeping::new(settings, Arc::default())
@@ -557,6 +564,22 @@ mod tests {
         }
         let taken = points.iter().filter(|point| !farol_store::is_stale(point.value));
         taken.map(|point| point.at.as_millis() / 1000).collect()
+    }
+
+    #[test]
+    fn the_store_can_be_asked_from_when_it_has_what_the_journal_held() {
+        let disk = CrashDisk::new();
+        let (mut core, _inbox) = core(&disk, 8);
+        for second in 0..3 {
+            core.apply(tick(second), Timestamp::from_millis(second * 1000));
+        }
+        let mut keeping = keeping(&disk);
+        keeping.open().unwrap();
+        let slot = Arc::clone(&keeping.settings.reader);
+        assert!(slot.lock().unwrap().is_none(), "not before");
+        keeping.replay();
+        let reader = slot.lock().unwrap().clone().unwrap();
+        assert_eq!(reader.label_values("__name__", &[], Range::ALL), ["up"]);
     }
 
     #[test]

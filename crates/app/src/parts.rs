@@ -7,8 +7,9 @@ use farol_collect::{Laps, Options, OptionsError, Runner, own, probe, textfile};
 use farol_model::{Lane, Stream};
 
 use crate::{
-    config::{self, Config, Loaded, Retention},
+    config::{self, Config, Effective, Loaded, Retention},
     diagnosis::Diagnosis,
+    history::ReaderSlot,
     sampler::Plan,
 };
 
@@ -21,6 +22,10 @@ pub struct Boards {
     pub texts: Arc<textfile::Board>,
     /// In `serve` only.
     pub followed: Arc<Mutex<own::Followed>>,
+    /// The store to ask, once it has what the journal holds.
+    pub reader: ReaderSlot,
+    /// What is configured, as it is shown.
+    pub shown: Arc<Mutex<Effective>>,
 }
 
 /// One plan per lane, by `Lane::index`; times are taken by the real clock.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, PoisonError,
         mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -102,7 +102,8 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(8)
+        // Besides the door's work there are queries and lookups, so many of each at once.
+        .max_blocking_threads(8 + 2 * config.query.max_concurrency)
         .thread_name("net")
         .enable_all()
         .build()
@@ -115,6 +116,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     };
 
     let boards = Boards::default();
+    *boards.shown.lock().unwrap_or_else(PoisonError::into_inner) = loaded.effective.clone();
     boards.own.update(|figures| {
         figures.version = crate::cli::VERSION;
         figures.revision = REVISION;
@@ -343,6 +345,7 @@ fn history_settings(
         logs: config.logs.clone(),
         place,
         upkeep: Arc::clone(upkeep),
+        reader: Arc::clone(&boards.reader),
         board: Arc::clone(&boards.own),
     }
 }
@@ -541,6 +544,7 @@ impl Program {
             core.try_send(event).ok();
         }
         self.config = loaded.config;
+        *self.boards.shown.lock().unwrap_or_else(PoisonError::into_inner) = loaded.effective;
         self.start_probes();
         tracing::info!("configuration reloaded");
         Ok(())
@@ -580,6 +584,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("web", old.web != new.web),
         ("journal", old.journal != new.journal),
         ("store", old.store != new.store),
+        ("query", old.query != new.query),
         ("collectors.none", old.collectors.none != new.collectors.none),
         ("log", old.log != new.log),
     ];

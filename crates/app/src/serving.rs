@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     clock,
-    config::Config,
+    config::{Config, Effective, Setting},
     control,
     parts::Boards,
     run::{REVISION, Shape},
@@ -50,6 +50,14 @@ pub(crate) fn site(
     farol_web::Site {
         live,
         history: Arc::new(move || own.figures().store.as_ref().map(history)),
+        reader: {
+            let slot = Arc::clone(&boards.reader);
+            Arc::new(move || slot.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        },
+        configuration: {
+            let shown = Arc::clone(&boards.shown);
+            Arc::new(move || configured(&shown.lock().unwrap_or_else(PoisonError::into_inner)))
+        },
         texts: Arc::clone(&boards.texts),
         current,
         ready,
@@ -71,6 +79,15 @@ pub(crate) fn site(
             header_timeout: config.web.header_timeout,
             request_timeout: config.web.request_timeout,
             body_limit: usize::try_from(config.web.body_limit).unwrap_or(usize::MAX),
+            allowed_origin: config.web.allowed_origin.clone(),
+            queries: farol_web::Queries {
+                max_concurrency: config.query.max_concurrency,
+                timeout: config.query.timeout,
+                max_samples: config.query.max_samples,
+                max_series: config.query.max_series,
+                lookback_delta: config.query.lookback_delta,
+                log_slower_than: config.query.log_slower_than,
+            },
             read_only,
         }),
     }
@@ -99,6 +116,15 @@ fn history(store: &own::StoreFigures) -> farol_web::History {
         oldest: held.oldest,
         fault: store.fault.clone(),
     }
+}
+
+fn configured(effective: &Effective) -> Vec<farol_web::Configured> {
+    let row = |row: &crate::config::Row| farol_web::Configured {
+        key: row.key,
+        flag: Setting::of(row.key).and_then(Setting::flag),
+        value: row.shown.clone(),
+    };
+    effective.rows.iter().map(row).collect()
 }
 
 /// What the control socket answers.

@@ -40,6 +40,8 @@ fn main() -> io::Result<()> {
         live: Arc::new(Vec::new),
         texts: Arc::default(),
         history: Arc::new(|| None),
+        reader: Arc::new(|| None),
+        configuration: Arc::new(Vec::new),
         current,
         ready,
         now: Arc::new(|| Timestamp::from_millis(0)),

@@ -15,13 +15,14 @@ use axum::{
         request::Parts,
     },
     response::IntoResponse,
-    routing::{get, put},
+    routing::{any, get, put},
 };
 use hyper::{body::Incoming, service::Service};
 use hyper_util::service::TowerToHyperService;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
+    api::{self, Gate},
     counts::Counts,
     door::{self, Door, Keeper},
     guard::{self, Refusal},
@@ -51,6 +52,10 @@ pub(crate) struct Shared {
     pub(crate) site: Site,
     pub(crate) scrapes: Scrapes,
     pub(crate) counts: Counts,
+    /// Expressions to evaluate.
+    pub(crate) questions: Gate,
+    /// What takes less, and must not wait behind them.
+    pub(crate) lookups: Gate,
 }
 
 const HEALTH: &str = "/health";
@@ -60,6 +65,7 @@ const READY: &str = "/-/ready";
 const READY_TOO: &str = "/ready";
 const RELOAD: &str = "/-/reload";
 const PAGE: &str = "/";
+const API: &str = "/api/v1/{*rest}";
 
 /// Paths with a fixed place, and what they are called in the server's counts.
 const HANDLERS: &[(&str, &str)] = &[
@@ -74,14 +80,20 @@ const HANDLERS: &[(&str, &str)] = &[
 impl Answerer {
     pub(crate) fn new(site: Site) -> io::Result<Answerer> {
         let path = site.settings.telemetry_path.as_str();
-        let is_taken = HANDLERS.iter().any(|(taken, _)| *taken == path);
+        let is_taken = HANDLERS.iter().any(|(taken, _)| *taken == path)
+            || path
+                .strip_prefix(api::ROOT)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if !path.starts_with('/') || path.contains(['{', '}', '?', '#', '*']) || is_taken {
             let problem = format!("the telemetry path {path:?} must be a plain, free path");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         let scrapes = Scrapes::new(site.settings.max_requests, Arc::clone(&site.texts));
         let keeper = Keeper::new(site.settings.request_timeout);
-        let shared = Arc::new(Shared { site, scrapes, counts: Counts::default() });
+        let most = site.settings.queries.max_concurrency;
+        let (questions, lookups) = (Gate::new(most), Gate::new(most));
+        let counts = Counts::default();
+        let shared = Arc::new(Shared { site, scrapes, counts, questions, lookups });
         let router = TowerToHyperService::new(router(&shared));
         Ok(Answerer { shared, router, keeper })
     }
@@ -99,7 +111,7 @@ impl Answerer {
             Err(refusal) => Err(refusal),
         };
         // After the door: which kind of process this is, strangers are not told.
-        let admitted = admitted.and_then(|()| self.shared.check_change(&parts.method));
+        let admitted = admitted.and_then(|()| self.shared.check_change(&parts));
         let mut response = match admitted {
             Ok(()) => self.route(Request::from_parts(parts, body)).await,
             Err(refusal) => refusal.into_response(),
@@ -124,7 +136,7 @@ impl Answerer {
         parts: &Parts,
         peer: IpAddr,
     ) -> Result<(), Refusal> {
-        if matches!(handler, "healthy" | "ready") {
+        if matches!(handler, "healthy" | "ready") || self.shared.is_preflight(parts) {
             return Ok(());
         }
         self.keeper.admit(door, &parts.headers, peer).await.map_err(|reason| {
@@ -135,7 +147,11 @@ impl Answerer {
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let patience = self.shared.site.settings.request_timeout;
-        match timeout(patience, self.router.call(request)).await {
+        let is_own = api::is_ours(request.uri().path());
+        let answer = self.router.call(request);
+        // A query's deadline is another, and it is the API that gives it up.
+        let answered = if is_own { Ok(answer.await) } else { timeout(patience, answer).await };
+        match answered {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
             Err(_) => {
@@ -151,13 +167,21 @@ impl Shared {
         if path == self.site.settings.telemetry_path {
             return "metrics";
         }
-        let named = HANDLERS.iter().find(|(held, _)| *held == path);
-        named.map_or("other", |(_, name)| name)
+        let named = HANDLERS.iter().find(|(held, _)| *held == path).map(|(_, name)| *name);
+        named.or_else(|| api::name_of(path)).unwrap_or("other")
     }
 
     fn check(&self, parts: &Parts, local: IpAddr) -> Result<(), Refusal> {
         let settings = &self.site.settings;
-        guard::check(parts, local, &settings.allowed_hosts)?;
+        guard::check_host_of(parts, local, &settings.allowed_hosts)?;
+        let is_welcome = api::only_asks(&parts.method, parts.uri.path())
+            && api::allows(&self.site, &parts.headers);
+        if !is_welcome {
+            guard::check_change(parts)?;
+        }
+        if api::is_ours(parts.uri.path()) {
+            return Ok(());
+        }
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let length = length.and_then(|length| length.parse::<u64>().ok()).unwrap_or(0);
         if length > settings.body_limit as u64 {
@@ -167,11 +191,18 @@ impl Shared {
         Ok(())
     }
 
-    fn check_change(&self, method: &Method) -> Result<(), Refusal> {
+    /// A browser asks this before it asks anything across origins, and cannot say who asks.
+    fn is_preflight(&self, parts: &Parts) -> bool {
+        parts.method == Method::OPTIONS
+            && api::is_ours(parts.uri.path())
+            && api::allows(&self.site, &parts.headers)
+    }
+
+    fn check_change(&self, parts: &Parts) -> Result<(), Refusal> {
+        let only_asks =
+            guard::is_safe(&parts.method) || api::only_asks(&parts.method, parts.uri.path());
         match &self.site.settings.read_only {
-            Some(reason) if !guard::is_safe(method) => {
-                Err(Refusal::new(StatusCode::FORBIDDEN, reason.clone()))
-            }
+            Some(reason) if !only_asks => Err(Refusal::new(StatusCode::FORBIDDEN, reason.clone())),
             _ => Ok(()),
         }
     }
@@ -187,6 +218,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route(READY, get(ready))
         .route(READY_TOO, get(ready))
         .route(RELOAD, put(reload).post(reload).layer(DefaultBodyLimit::max(settings.body_limit)))
+        .route(API, any(api::answer))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::clone(shared))

@@ -13,6 +13,11 @@ const REFUSED: &str = "farol_http_connections_refused_total";
 const HANDSHAKES: &str = "farol_http_handshakes_failed_total";
 const AT_THE_DOOR: &str = "farol_http_requests_refused_total";
 const REQUESTS: &str = "farol_http_requests_total";
+const QUERY_REFUSED: &str = "farol_query_refused_total";
+const QUERY_RUNNING: &str = "farol_query_running";
+const QUERY_SAMPLES: &str = "farol_query_samples_total";
+const QUERY_SECONDS: &str = "farol_query_seconds_total";
+const QUERY_WAITING: &str = "farol_query_waiting";
 const DOOR_GOOD: &str = "farol_web_config_reload_success";
 
 /// In order of their names.
@@ -25,6 +30,15 @@ pub const METRICS: &[Metric] = &[
         "Requests refused for their credentials or for being too many, by reason.",
     ),
     Metric::counter(REQUESTS, "", "Requests answered, by handler and status code."),
+    Metric::counter(
+        QUERY_REFUSED,
+        "",
+        "Queries that had no answer: too many at once (busy), client gone (canceled), over a limit (too_large), out of time (timeout).",
+    ),
+    Metric::gauge(QUERY_RUNNING, "", "Queries being worked on."),
+    Metric::counter(QUERY_SAMPLES, "", "Samples that queries went over."),
+    Metric::counter(QUERY_SECONDS, "seconds", "Time spent on queries, waiting not included."),
+    Metric::gauge(QUERY_WAITING, "", "Queries waiting for their turn."),
     Metric::gauge(
         DOOR_GOOD,
         "",
@@ -51,6 +65,38 @@ impl Handshake {
     ];
 }
 
+/// Why a query had no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    Busy,
+    Canceled,
+    TooLarge,
+    TimedOut,
+}
+
+impl Unanswered {
+    const ALL: [(Unanswered, &'static str); 4] = [
+        (Unanswered::Busy, "busy"),
+        (Unanswered::Canceled, "canceled"),
+        (Unanswered::TimedOut, "timeout"),
+        (Unanswered::TooLarge, "too_large"),
+    ];
+}
+
+/// What a query has taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) seconds: f64,
+    pub(crate) samples: u64,
+}
+
+/// Queries at this moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AtWork {
+    pub(crate) running: usize,
+    pub(crate) waiting: usize,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Counts(Mutex<Kept>);
 
@@ -60,6 +106,9 @@ struct Kept {
     /// In the order of their `ALL`.
     handshakes: [u64; Handshake::ALL.len()],
     at_the_door: [u64; Reason::ALL.len()],
+    unanswered: [u64; Unanswered::ALL.len()],
+    query_seconds: f64,
+    query_samples: u64,
     /// Bounded: both halves of the key come from our own code.
     requests: BTreeMap<(&'static str, u16), Requests>,
 }
@@ -90,6 +139,19 @@ impl Counts {
         }
     }
 
+    pub(crate) fn unanswered(&self, why: Unanswered) {
+        let mut kept = self.kept();
+        for ((reason, _), count) in Unanswered::ALL.iter().zip(&mut kept.unanswered) {
+            *count += u64::from(*reason == why);
+        }
+    }
+
+    pub(crate) fn question_ended(&self, ended: Ended) {
+        let mut kept = self.kept();
+        kept.query_seconds += ended.seconds;
+        kept.query_samples = kept.query_samples.saturating_add(ended.samples);
+    }
+
     pub(crate) fn answered(&self, handler: &'static str, code: u16) {
         let mut kept = self.kept();
         let requests = kept.requests.entry((handler, code)).or_insert_with(|| Requests {
@@ -100,7 +162,7 @@ impl Counts {
     }
 
     /// Sorted by name. What belongs to a door that asks nothing is left out.
-    pub(crate) fn samples(&self, opening: &Opening) -> Vec<Sample> {
+    pub(crate) fn samples(&self, opening: &Opening, queries: AtWork) -> Vec<Sample> {
         let kept = self.kept();
         let mut samples = vec![sample(REFUSED, Labels::empty(), kept.refused)];
         let reason = |word: &'static str| Labels::from([("reason", word)]);
@@ -114,6 +176,14 @@ impl Counts {
         }
         let requests = kept.requests.values();
         samples.extend(requests.map(|r| sample(REQUESTS, r.labels.clone(), r.count)));
+        let unanswered = Unanswered::ALL.iter().zip(kept.unanswered);
+        samples.extend(unanswered.map(|((_, word), n)| sample(QUERY_REFUSED, reason(word), n)));
+        samples.push(sample(QUERY_RUNNING, Labels::empty(), queries.running as u64));
+        samples.push(sample(QUERY_SAMPLES, Labels::empty(), kept.query_samples));
+        let seconds = Text::from_static(QUERY_SECONDS);
+        let value = kept.query_seconds;
+        samples.push(Sample { name: seconds, labels: Labels::empty(), value });
+        samples.push(sample(QUERY_WAITING, Labels::empty(), queries.waiting as u64));
         if opening.from_files {
             let good = u64::from(opening.fault.is_none());
             samples.push(sample(DOOR_GOOD, Labels::empty(), good));

@@ -5,6 +5,7 @@
 //! be changed leaves as a [`Command`].
 
 mod answer;
+mod api;
 mod body;
 mod counts;
 pub mod door;
@@ -21,4 +22,4 @@ mod site;
 pub use counts::METRICS;
 pub use health::report as health_report;
 pub use server::serve;
-pub use site::{About, Command, History, Settings, Site};
+pub use site::{About, Command, Configured, History, Queries, Settings, Site};

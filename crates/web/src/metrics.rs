@@ -194,8 +194,10 @@ fn merged(lanes: &Lanes, keep: impl Fn(&Sample) -> bool) -> Vec<&Sample> {
 
 fn live_text(shared: &Shared, now: Timestamp, format: Format) -> Vec<u8> {
     let mut text = Vec::with_capacity(4096);
+    let queries =
+        counts::AtWork { running: shared.questions.running(), waiting: shared.questions.waiting() };
     encode(
-        &shared.counts.samples(&shared.site.door.borrow()),
+        &shared.counts.samples(&shared.site.door.borrow(), queries),
         format,
         &counts::describe,
         &mut text,

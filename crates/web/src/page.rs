@@ -197,7 +197,7 @@ fn push_collectors(html: &mut String, collectors: &[Collector]) {
 
 fn push_footer(html: &mut String, health: &Health, telemetry_path: &str) {
     push(html, "<footer>\n<nav>");
-    for path in [telemetry_path, "/health", "/-/healthy", "/-/ready"] {
+    for path in [telemetry_path, "/api/v1/status/buildinfo", "/health", "/-/healthy", "/-/ready"] {
         let path = escape(path);
         push_all(html, &["<a href=\"", &path, "\">", &path, "</a> "]);
     }

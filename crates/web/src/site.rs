@@ -24,6 +24,10 @@ pub struct Site {
     pub texts: Arc<textfile::Board>,
     /// What this process keeps of the past; nothing where it keeps none.
     pub history: Arc<dyn Fn() -> Option<History> + Send + Sync>,
+    /// What questions about the past are answered from; nothing while the store is not there yet.
+    pub reader: Arc<dyn Fn() -> Option<farol_store::Reader> + Send + Sync>,
+    /// Every setting as it is now, in the order of the reference page.
+    pub configuration: Arc<dyn Fn() -> Vec<Configured> + Send + Sync>,
     /// Who may come in; published whole whenever its files have changed for the better.
     pub door: watch::Receiver<Opening>,
     pub about: About,
@@ -48,6 +52,17 @@ pub struct History {
     pub oldest: Option<Timestamp>,
     /// Why nothing is stored at the moment.
     pub fault: Option<String>,
+}
+
+/// One setting with the value it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configured {
+    /// The path of keys in the file, joined by dots.
+    pub key: &'static str,
+    /// On the command line, without dashes.
+    pub flag: Option<String>,
+    /// As people are shown it: no secret's.
+    pub value: String,
 }
 
 /// Which program answers.
@@ -75,11 +90,15 @@ pub struct Settings {
     pub max_requests: usize,
     /// How long a client may take to send a request's head.
     pub header_timeout: Duration,
-    /// How long a request may take once its head is read, how long a client may leave its answer
+    /// How long a request may take once its head is read (a query has its own deadline, and this for
+    /// its body), how long a client may leave its answer
     /// unread, and how long requests in flight are waited for at the end.
     pub request_timeout: Duration,
     /// Bytes.
     pub body_limit: usize,
+    /// The origin whose pages may ask and read here, or `*`.
+    pub allowed_origin: Option<String>,
+    pub queries: Queries,
     /// When set, all that would change something is refused with 403 and this text.
     pub read_only: Option<String>,
 }
@@ -94,7 +113,39 @@ impl Default for Settings {
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
             body_limit: 64 * 1024,
+            allowed_origin: None,
+            queries: Queries::default(),
             read_only: None,
+        }
+    }
+}
+
+/// What a query may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queries {
+    /// Answered at once; some more wait.
+    pub max_concurrency: usize,
+    /// How long one may take, waiting included. `request_timeout` is not for queries.
+    pub timeout: Duration,
+    /// Values in memory at once.
+    pub max_samples: u64,
+    /// Series that one selector may find.
+    pub max_series: usize,
+    /// How far back a selector looks for a sample.
+    pub lookback_delta: Duration,
+    /// What takes longer is logged.
+    pub log_slower_than: Duration,
+}
+
+impl Default for Queries {
+    fn default() -> Queries {
+        Queries {
+            max_concurrency: 4,
+            timeout: Duration::from_secs(30),
+            max_samples: 10_000_000,
+            max_series: 50_000,
+            lookback_delta: Duration::from_secs(5 * 60),
+            log_slower_than: Duration::from_secs(5),
         }
     }
 }

@@ -61,6 +61,8 @@ async fn start_changed(door: Door, settings: Settings, change: impl FnOnce(&mut 
         live: Arc::new(Vec::new),
         texts: Arc::default(),
         history: Arc::new(|| None),
+        reader: Arc::new(|| None),
+        configuration: Arc::new(Vec::new),
         current,
         ready: is_ready,
         now: Arc::new(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),

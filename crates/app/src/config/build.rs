@@ -21,7 +21,7 @@ use super::{
     settings::SETTINGS,
     types::{
         Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-        Retention, Store, Web,
+        Query, Retention, Store, Web,
     },
     units,
     values::{Draft, Value},
@@ -252,6 +252,7 @@ impl Values {
                 max_size: self.number("store.max_size"),
                 job: Text::from(self.text("store.job")),
             },
+            query: self.query(),
             collectors: self.collectors(on),
             process_groups: match self.value("process_groups") {
                 Value::ProcessGroups(groups) => groups.clone(),
@@ -266,6 +267,8 @@ impl Values {
         Web {
             telemetry_path: self.text("web.telemetry_path").to_owned(),
             allowed_hosts: self.allowed_hosts(),
+            allowed_origin: (!self.is_open("web.allowed_origin"))
+                .then(|| self.text("web.allowed_origin").to_owned()),
             max_connections: self.count("web.max_connections"),
             max_requests: self.count("web.max_requests"),
             header_timeout: self.duration("web.header_timeout"),
@@ -310,6 +313,17 @@ impl Values {
                 "journal.received.retention.age",
                 "journal.received.retention.size",
             ),
+        }
+    }
+
+    fn query(&self) -> Query {
+        Query {
+            max_concurrency: self.count("query.max_concurrency"),
+            timeout: self.duration("query.timeout"),
+            max_samples: self.number("query.max_samples"),
+            max_series: self.count("query.max_series"),
+            lookback_delta: self.duration("query.lookback_delta"),
+            log_slower_than: self.duration("query.log_slower_than"),
         }
     }
 

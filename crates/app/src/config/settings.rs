@@ -75,6 +75,8 @@ pub enum TextRule {
     Group,
     /// The path of a URL.
     UrlPath,
+    /// `https://grafana.example`, or `*`.
+    Origin,
 }
 
 impl Kind {
@@ -84,6 +86,7 @@ impl Kind {
             Kind::Text(TextRule::Label) => "text",
             Kind::Text(TextRule::Group) => "group",
             Kind::Text(TextRule::UrlPath) => "URL path",
+            Kind::Text(TextRule::Origin) => "origin",
             Kind::Path => "path",
             Kind::Paths => "list of paths",
             Kind::Duration { .. } => "duration",
@@ -220,10 +223,12 @@ pub const SETTINGS: &[Setting] = &[
         .also(&[Alias::of("web.config.file")]),
     Setting::new("web.bearer_token_files", Kind::Paths, "none", "Files with one token each: `Authorization: Bearer TOKEN` is let in."),
     Setting::new("web.allow_unauthenticated", Kind::Bool, "false", "Whether to listen beyond loopback although nobody is asked who they are."),
+    Setting::new("web.allowed_origin", Kind::Text(TextRule::Origin), "", "Origin whose pages may ask Prometheus' API from a browser and read its answers (`Access-Control-Allow-Origin`); `*` is every origin. Grafana needs none: its server asks.")
+        .unset("no page of another origin", "https://grafana.example"),
     Setting::new("web.max_connections", Kind::Count { least: 1, most: 65_535 }, "256", "Connections held open at the same time."),
     Setting::new("web.max_requests", Kind::Count { least: 0, most: 10_000 }, "40", "Scrapes answered at the same time; further ones get 503. 0 is no limit."),
     Setting::new("web.header_timeout", duration(100, 300), "10s", "How long a client may take to send its request's head."),
-    Setting::new("web.request_timeout", duration(100, HOUR), "30s", "How long answering one request may take."),
+    Setting::new("web.request_timeout", duration(100, HOUR), "30s", "How long answering one request may take; a query may take `query.timeout`."),
     Setting::new("web.body_limit", Kind::Size { least: KIB, most: GIB }, "4MiB", "The largest request body that is read."),
 
     Setting::new("journal.segment_size", Kind::Size { least: MIB, most: 4 * GIB }, "64MiB", "Size at which a journal file is closed and the next begun; lowered to a quarter of the smallest retention."),
@@ -252,6 +257,13 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("store.max_size", Kind::Size { least: 16 * MIB, most: 16 * KIB * GIB }, "1GiB", "Size of the store that is never exceeded; the oldest samples make room.")
         .also(&[Alias::of("retention-bytes"), Alias::of("storage.tsdb.retention.size")]),
     Setting::new("store.job", Kind::Text(TextRule::Label), "node", "The label `job` of the machine's series in the store."),
+
+    Setting::new("query.max_concurrency", Kind::Count { least: 1, most: 256 }, "4", "Queries worked on at the same time; of further ones 32 each may wait, the rest gets 503."),
+    Setting::new("query.timeout", duration(100, HOUR), "30s", "How long one query may take, waiting for its turn included; a query may ask for less."),
+    Setting::new("query.max_samples", Kind::Count { least: 1000, most: 1_000_000_000 }, "10000000", "Values that one query may hold in memory at once, of 8 bytes each; one that needs more is refused."),
+    Setting::new("query.max_series", Kind::Count { least: 1, most: 10_000_000 }, "50000", "Series that one selector of a query may find; a query that finds more is refused."),
+    Setting::new("query.lookback_delta", duration(1, 24 * HOUR), "5m", "How far back a query looks for the last sample of a series."),
+    Setting::new("query.log_slower_than", duration(0, HOUR), "5s", "Queries that take longer are logged with their text and the dashboard they are of."),
 
     Setting::new("collectors.none", Kind::Bool, "false", "Whether no collector runs at all, whatever else is said of them: Farol as a store alone.")
         .also(&[Alias::of("no-collectors")]),

@@ -32,6 +32,7 @@ pub struct Config {
     pub door: DoorFiles,
     pub journal: Journal,
     pub store: Store,
+    pub query: Query,
     pub collectors: Collectors,
     pub process_groups: Vec<ProcessGroup>,
     pub probes: Probes,
@@ -50,6 +51,8 @@ pub struct Web {
     pub telemetry_path: String,
     /// Names, in lower case, that a request's `Host` may carry besides the obvious ones.
     pub allowed_hosts: Vec<String>,
+    /// Whose pages may ask and read the API, or `*`.
+    pub allowed_origin: Option<String>,
     pub max_connections: usize,
     /// Scrapes answered at the same time.
     pub max_requests: usize,
@@ -115,6 +118,19 @@ pub struct Store {
     pub max_size: u64,
     /// The label `job` of the machine's series.
     pub job: Text,
+}
+
+/// What a query may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    pub max_concurrency: usize,
+    pub timeout: Duration,
+    /// Values in memory at once.
+    pub max_samples: u64,
+    /// Of one selector.
+    pub max_series: usize,
+    pub lookback_delta: Duration,
+    pub log_slower_than: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]

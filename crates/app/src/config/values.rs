@@ -445,6 +445,7 @@ fn checked(rule: TextRule, text: &str) -> Result<String, Wrong> {
         TextRule::Label => Ok(text.to_owned()),
         TextRule::Group => group(text),
         TextRule::UrlPath => url_path(text),
+        TextRule::Origin => origin(text),
     }
 }
 
@@ -460,6 +461,20 @@ fn group(text: &str) -> Result<String, Wrong> {
     }
 }
 
+/// As a browser sends it: a scheme, a host, perhaps a port, and nothing after them.
+fn origin(text: &str) -> Result<String, Wrong> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:[]".contains(c);
+    let is_origin = host.is_some_and(|host| !host.is_empty() && host.chars().all(is_inner));
+    match text == "*" || is_origin {
+        true => Ok(text.to_owned()),
+        false => Err(Wrong {
+            why: "is not an origin: http:// or https:// and a host in lower case, or *".into(),
+            nearest: text.strip_suffix('/').filter(|text| origin(text).is_ok()).map(str::to_owned),
+        }),
+    }
+}
+
 fn url_path(text: &str) -> Result<String, Wrong> {
     if !text.starts_with('/') {
         return Err(Wrong {
@@ -468,7 +483,9 @@ fn url_path(text: &str) -> Result<String, Wrong> {
         });
     }
     // The server's fixed answers; it would refuse to start.
-    let is_taken = matches!(text, "/" | "/health" | "/ready") || text.starts_with("/-/");
+    let is_taken = matches!(text, "/" | "/health" | "/ready" | "/api/v1")
+        || text.starts_with("/-/")
+        || text.starts_with("/api/v1/");
     if is_taken {
         return Err(Wrong::new("is the path of another answer"));
     }

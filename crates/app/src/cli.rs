@@ -17,6 +17,7 @@ mod journal;
 mod man;
 mod moment;
 pub mod out;
+mod query;
 mod reload;
 mod run;
 mod running;
@@ -101,6 +102,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Read, follow and verify the journal",
         configure: journal::configure,
         run: journal::run,
+    },
+    Subcommand {
+        name: "query",
+        about: "Answer a question in PromQL from the store",
+        configure: query::configure,
+        run: query::run,
     },
     Subcommand {
         name: "import",

@@ -19,6 +19,12 @@ impl Out {
         io::stdout().is_terminal()
     }
 
+    /// Characters in a line of the terminal, where there is one.
+    pub fn width(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        (size.ws_col > 0).then_some(usize::from(size.ws_col))
+    }
+
     /// False once nobody reads any more: a command that would go on may stop.
     pub fn is_open(&self) -> bool {
         !self.closed

@@ -102,6 +102,8 @@ pub enum DurationExpr {
         millis: i64,
         is_number: bool,
     },
+    /// Seconds that are no whole milliseconds, as a factor may be: `5m * 0.0001`.
+    Number(f64),
     Signed {
         sign: Sign,
         inner: Box<DurationExpr>,

@@ -23,7 +23,8 @@ mod select;
 mod windows;
 
 pub(crate) use call::Calling;
-pub(crate) use windows::{Window, Windows};
+pub(crate) use finish::SAME_LABELS;
+pub(crate) use windows::Windows;
 
 /// What goes with a question besides the expression.
 pub struct Options<'a> {
@@ -189,7 +190,7 @@ impl<'a> Context<'a> {
             Kind::Unary { sign, expr } => Ok(signed(*sign, self.eval(expr, steps)?)),
             Kind::Binary(binary) => self.binary(binary, steps),
             Kind::Aggregate(aggregate) => self.aggregate(aggregate, steps),
-            Kind::Call { function, args } => self.call(function, args, expr.span, steps),
+            Kind::Call { function, args } => self.call(function, args, steps),
             Kind::Selector(selector) => {
                 self.selector(selector, steps, select::Wanted::Values).map(Value::Vector)
             }

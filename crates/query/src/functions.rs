@@ -2,8 +2,8 @@
 //! whole values.
 
 use crate::{
-    Type,
-    eval::{Calling, EvalError, Value, Windows},
+    Series, Type,
+    eval::{Calling, Context, EvalError, Value, Windows},
 };
 
 mod absence;
@@ -13,8 +13,13 @@ mod label;
 mod math;
 mod over_time;
 mod regression;
+pub(crate) mod remark;
 mod sort;
+mod sums;
 mod time;
+
+#[cfg(test)]
+mod tests;
 
 #[derive(Debug)]
 pub struct Function {
@@ -40,6 +45,35 @@ pub(crate) enum Body {
     /// Of the samples in a range: one series over all steps.
     Window(fn(&mut Windows<'_, '_>)),
     Whole(fn(Calling<'_, '_>) -> Result<Value, EvalError>),
+}
+
+impl<'c, 'a> Calling<'c, 'a> {
+    /// The argument that is a vector, or was a range.
+    fn into_vector(self) -> Vec<Series> {
+        self.into_context_and_vector().1
+    }
+
+    fn into_context_and_vector(self) -> (&'c mut Context<'a>, Vec<Series>) {
+        let vector = self.args.into_iter().find_map(|arg| match arg {
+            Value::Vector(vector) => Some(vector),
+            Value::Scalar(_) | Value::Text(_) => None,
+        });
+        (self.context, vector.expect("the parser has checked the types"))
+    }
+
+    fn scalar(&self, place: usize) -> &[f64] {
+        match &self.args[place] {
+            Value::Scalar(values) => values,
+            Value::Vector(_) | Value::Text(_) => unreachable!("the parser has checked the types"),
+        }
+    }
+
+    fn text(&self, place: usize) -> &str {
+        match &self.args[place] {
+            Value::Text(text) => text,
+            Value::Vector(_) | Value::Scalar(_) => unreachable!("the parser has checked the types"),
+        }
+    }
 }
 
 impl Function {
@@ -458,7 +492,7 @@ pub static FUNCTIONS: &[Function] = &[
         optional: 1,
         repeats: true,
         returns: Type::Vector,
-        keeps_name: false,
+        keeps_name: true,
         body: Body::Whole(label::join),
     },
     Function {
@@ -468,7 +502,7 @@ pub static FUNCTIONS: &[Function] = &[
         optional: 0,
         repeats: false,
         returns: Type::Vector,
-        keeps_name: false,
+        keeps_name: true,
         body: Body::Whole(label::replace),
     },
     Function {

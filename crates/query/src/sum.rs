@@ -1,5 +1,7 @@
 //! Sums that do not lose what is small beside what is large.
 
+use std::cmp::Ordering;
+
 /// A sum after Kahan and Neumaier: what rounding lost is kept beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Kahan {
@@ -95,15 +97,20 @@ pub(crate) fn quantile(quantile: f64, values: &mut [f64]) -> f64 {
     if quantile > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_unstable_by(|a, b| match (a.is_nan(), b.is_nan()) {
-        (true, true) => std::cmp::Ordering::Equal,
-        (true, false) => std::cmp::Ordering::Less,
-        (false, true) => std::cmp::Ordering::Greater,
-        (false, false) => a.total_cmp(b),
-    });
-    let rank = quantile * (values.len() - 1) as f64;
-    let lower = rank.floor() as usize;
-    let upper = (lower + 1).min(values.len() - 1);
+    let last = values.len() - 1;
+    let rank = quantile * last as f64;
     let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[upper] * weight
+    let (_, lower, above) = values.select_nth_unstable_by(rank.floor() as usize, nan_first);
+    let lower = *lower;
+    let upper = above.iter().copied().min_by(nan_first).unwrap_or(lower);
+    lower * (1.0 - weight) + upper * weight
+}
+
+fn nan_first(a: &f64, b: &f64) -> Ordering {
+    match (a.is_nan(), b.is_nan()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+        (false, false) => a.total_cmp(b),
+    }
 }

@@ -7,6 +7,7 @@ use farol_model::Text;
 use crate::{
     Aggregate, Aggregation, Grouping, Metric, Series, Steps,
     eval::{Context, EvalError, Value},
+    functions::remark,
     is_absent,
     labels::NAME,
     sum::{Kahan, Mean},
@@ -40,9 +41,7 @@ impl Context<'_> {
         match op {
             Aggregation::Topk | Aggregation::Bottomk | Aggregation::Limitk => {
                 let limits = counts(scalar)?;
-                self.choose(groups, steps, |_, step, members| {
-                    choice(op, limits[step], members)
-                })
+                self.choose(groups, steps, |_, step, members| choice(op, limits[step], members))
             }
             Aggregation::LimitRatio => {
                 for ratio in scalar {
@@ -51,7 +50,10 @@ impl Context<'_> {
                     }
                     if ratio.abs() > 1.0 {
                         let at_most = if *ratio > 0.0 { "1" } else { "-1" };
-                        let text = format!("ratio value should be between -1 and 1, got {ratio}, capping to {at_most}");
+                        let text = format!(
+                            "ratio value should be between -1 and 1, got {}, capping to {at_most}",
+                            remark::go_g(*ratio)
+                        );
                         self.notes.warn(span, &text);
                     }
                 }
@@ -63,7 +65,7 @@ impl Context<'_> {
             Aggregation::Quantile => {
                 for quantile in scalar {
                     if !(0.0..=1.0).contains(quantile) {
-                        let text = format!("quantile value should be between 0 and 1, got {}", shown(*quantile));
+                        let text = remark::quantile_out_of_range(*quantile);
                         self.notes.warn(span, &text);
                     }
                 }

@@ -11,7 +11,6 @@ use crate::{
 pub(crate) struct Calling<'c, 'a> {
     pub context: &'c mut Context<'a>,
     pub steps: Steps,
-    pub span: Span,
     /// As they were written.
     pub exprs: &'c [Expr],
     /// A range comes as a vector: 1 at each step whose window has samples.
@@ -23,7 +22,6 @@ impl Context<'_> {
         &mut self,
         function: &Function,
         args: &[Expr],
-        span: Span,
         steps: Steps,
     ) -> Result<Value, EvalError> {
         if function.name == "timestamp"
@@ -42,7 +40,7 @@ impl Context<'_> {
                 for arg in args {
                     values.push(self.eval(arg, steps)?);
                 }
-                body(Calling { context: self, steps, span, exprs: args, args: values })
+                body(Calling { context: self, steps, exprs: args, args: values })
             }
         }
     }
@@ -87,6 +85,7 @@ impl Context<'_> {
         let place = args.iter().position(|arg| arg.type_of() == Type::Matrix);
         let range = &args[place.expect("the parser lets no call be without its range")];
         let others: Vec<&Expr> = args.iter().filter(|arg| arg.type_of() != Type::Matrix).collect();
+        let scalar_spans: Vec<Span> = others.iter().map(|arg| arg.span).collect();
         let scalars = self.scalars(others, steps)?;
         let mut ranged = self.ranged(range, steps, Figure::for_function(function.name))?;
         let mut found = Vec::new();
@@ -109,6 +108,7 @@ impl Context<'_> {
                 steps,
                 ends: &ranged.ends,
                 scalars: &scalars,
+                scalar_spans: &scalar_spans,
                 out: &mut out,
                 notes: &mut self.notes,
                 goes_on: &mut goes_on,

@@ -20,6 +20,8 @@ pub(crate) struct Windows<'w, 'q> {
     pub ends: &'w [i64],
     /// The arguments besides the range, in their order, a value for each step.
     pub scalars: &'w [Vec<f64>],
+    /// Where they are written.
+    pub scalar_spans: &'w [Span],
     /// For each step; ABSENT at first.
     pub out: &'w mut [f64],
     pub notes: &'w mut Notes<'q>,

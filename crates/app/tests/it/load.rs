@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::world::{Farol, eventually, journal_lines, try_get, value_of};
 
 /// Each would go over the last hour thousands of times.
-const HEAVY: &str = "query=max_over_time(stddev_over_time(%7Bjob%3D%22node%22%7D%5B1h%5D)%5B1h%3A1s%5D)";
+const HEAVY: &str =
+    "query=max_over_time(stddev_over_time(%7Bjob%3D%22node%22%7D%5B1h%5D)%5B1h%3A1s%5D)";
 const CLIENTS: usize = 50;
 
 #[test]
@@ -43,8 +44,7 @@ fn fifty_heavy_questions_at_once_cost_no_tick() {
     assert_eq!(farol.stop(), Some(0));
     let lines = journal_lines(&logs, "metrics", false);
     let times: Vec<i64> = lines.iter().filter(|line| line["lane"] == "fast").map(time_of).collect();
-    let missed: Vec<&[i64]> =
-        times.windows(2).filter(|pair| pair[1] - pair[0] != 100).collect();
+    let missed: Vec<&[i64]> = times.windows(2).filter(|pair| pair[1] - pair[0] != 100).collect();
     assert!(times.len() >= 20 && missed.is_empty(), "{missed:?} of {}", times.len());
 }
 

@@ -295,6 +295,7 @@ impl Context<'_> {
 
     fn seconds(&self, duration: &DurationExpr) -> f64 {
         match duration {
+            DurationExpr::Number(number) => *number,
             DurationExpr::Fixed { millis, .. } => *millis as f64 / 1000.0,
             DurationExpr::Signed { sign: Sign::Plus, inner } | DurationExpr::Paren(inner) => {
                 self.seconds(inner)

@@ -13,7 +13,9 @@ const CLIENTS: usize = 50;
 
 #[test]
 fn fifty_heavy_questions_at_once_cost_no_tick() {
-    let farol = Farol::start(
+    let folder = tempfile::tempdir().unwrap();
+    let farol = Farol::start_in(
+        folder.path(),
         "run",
         &["--interval", "100ms", "--slow-interval", "1s", "--query.timeout", "3s"],
     );

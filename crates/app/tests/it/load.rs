@@ -46,7 +46,9 @@ fn fifty_heavy_questions_at_once_cost_no_tick() {
     assert_eq!(farol.stop(), Some(0));
     let lines = journal_lines(&logs, "metrics", false);
     let times: Vec<i64> = lines.iter().filter(|line| line["lane"] == "fast").map(time_of).collect();
-    let missed: Vec<&[i64]> = times.windows(2).filter(|pair| pair[1] - pair[0] != 100).collect();
+    // The first came when it started, the others on their grid.
+    let missed: Vec<&[i64]> =
+        times[1..].windows(2).filter(|pair| pair[1] - pair[0] != 100).collect();
     assert!(times.len() > 20 && missed.is_empty(), "{missed:?} of {}", times.len());
 }
 

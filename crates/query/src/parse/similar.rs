@@ -25,7 +25,8 @@ pub(super) fn similar(name: &str) -> Option<&'static str> {
     }
     let functions = FUNCTIONS.iter().map(|function| function.name);
     let names = functions.chain(Aggregation::ALL.iter().map(|(name, _)| *name));
-    let (steps, nearest) = names.map(|known| (distance(&name, known), known)).min()?;
+    let closeness = |known: &str| (distance(&name, known), !known.starts_with(&name));
+    let ((steps, _), nearest) = names.map(|known| (closeness(known), known)).min()?;
     (steps <= name.len().div_ceil(4).min(3)).then_some(nearest)
 }
 

@@ -159,7 +159,7 @@ impl Parser<'_> {
         self.advance();
         let range = self.positive_duration("a range")?;
         if self.take_sign("]") {
-            return self.range(expr, range, Span { start, end: self.last_end() }, has_offset);
+            return self.range(*expr, range, Span { start, end: self.last_end() }, has_offset);
         }
         self.expect_sign(":", "a range", &either(&["]", ":"]))?;
         let step = match self.is_sign("]") {
@@ -187,7 +187,7 @@ impl Parser<'_> {
 
     fn range(
         &self,
-        expr: Box<Expr>,
+        expr: Expr,
         range: DurationExpr,
         brackets: Span,
         has_offset: bool,

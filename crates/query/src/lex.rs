@@ -322,6 +322,9 @@ fn unexpected_character(char: char) -> String {
         ';' => "unexpected character ';': a query is one expression".to_owned(),
         '$' => "unexpected character '$': a variable must be replaced before the query is sent"
             .to_owned(),
+        '“' | '”' | '„' | '‘' | '’' | '‚' | '«' | '»' => {
+            format!("unexpected character '{char}': quotes are straight, as in \"value\"")
+        }
         '.' => "unexpected character '.': a name with a point is written in quotes within braces, \
                 as in {\"my.metric\"}"
             .to_owned(),

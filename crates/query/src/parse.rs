@@ -47,7 +47,7 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
         if *parser.peek() == Token::End {
             return parser.fail(parser.span(), "no expression found in input");
         }
-        Ok(parser.expression()?.expr)
+        Ok(*parser.expression()?.expr)
     })
 }
 
@@ -63,7 +63,7 @@ const LONGEST: usize = 1 << 20;
 const DEEPEST: usize = 100;
 
 /// So high may a tree be: chains of operators make it high without nesting.
-const HIGHEST: usize = 400;
+const HIGHEST: usize = 200;
 
 /// Everything in the text must be read.
 fn whole<'a, T>(
@@ -104,10 +104,11 @@ struct Parser<'a> {
     duration_parts: usize,
 }
 
-/// An expression, and the height of its tree.
+/// An expression, and the height of its tree. In a box, because it is handed from level to level and
+/// the stack is what bounds how many there may be.
 #[derive(Debug)]
 struct Node {
-    expr: Expr,
+    expr: Box<Expr>,
     height: usize,
 }
 
@@ -221,7 +222,7 @@ impl<'a> Parser<'a> {
             );
             return self.fail(expr.span, problem);
         }
-        Ok(Node { expr, height })
+        Ok(Node { expr: Box::new(expr), height })
     }
 }
 

@@ -18,15 +18,12 @@ impl fmt::Display for Expr {
             Kind::Paren(inner) => write!(f, "({inner})"),
             Kind::Unary { sign, expr } => write!(f, "{sign}{expr}"),
             Kind::Binary(binary) => {
-                let Binary { left, right, op, .. } = &**binary;
-                match left.kind {
-                    // A sign would count for the whole power.
-                    Kind::Number { value: f64::INFINITY, .. } if *op == BinaryOp::Power => {
-                        f.write_str("Inf")?;
-                    }
-                    _ => write!(f, "{left}")?,
+                if is_power_of_infinity(binary) {
+                    f.write_str("Inf")?;
+                } else {
+                    write!(f, "{}", binary.left)?;
                 }
-                write!(f, " {} {right}", Between(binary))
+                write!(f, " {} {}", Between(binary), binary.right)
             }
             Kind::Aggregate(aggregate) => {
                 write!(f, "{}(", Head(aggregate))?;
@@ -84,7 +81,11 @@ fn lay_out_here(expr: &Expr, level: usize, text: &mut String) {
         Kind::Binary(binary) if !fits => {
             // The operator stands at the level, and so its sides one deeper.
             indent(1, text);
-            lay_out_here(&binary.left, level + 1, text);
+            if is_power_of_infinity(binary) {
+                text.push_str("Inf");
+            } else {
+                lay_out_here(&binary.left, level + 1, text);
+            }
             text.push('\n');
             indent(level, text);
             push(text, format_args!("{}\n", Between(binary)));
@@ -158,6 +159,12 @@ impl Write for Counter {
         self.0 += text.len();
         if self.0 > LONGEST_LINE { Err(fmt::Error) } else { Ok(()) }
     }
+}
+
+/// Whose sign would count for the whole power: `+Inf ^ 2` is `+(Inf ^ 2)`.
+fn is_power_of_infinity(binary: &Binary) -> bool {
+    let is_infinity = matches!(binary.left.kind, Kind::Number { value: f64::INFINITY, .. });
+    is_infinity && binary.op == BinaryOp::Power
 }
 
 fn number(f: &mut fmt::Formatter<'_>, value: f64, is_duration: bool) -> fmt::Result {
@@ -252,7 +259,9 @@ fn matcher(matcher: &Matcher) -> String {
         Op::Matches => "=~",
         Op::MatchesNot => "!~",
     };
-    format!("{}{op}{}", Name(&matcher.name), quoted(&matcher.value))
+    let name =
+        if is_word(&matcher.name) { matcher.name.to_string() } else { quoted(&matcher.name) };
+    format!("{name}{op}{}", quoted(&matcher.value))
 }
 
 impl fmt::Display for Modifiers {
@@ -318,34 +327,28 @@ impl fmt::Display for DurationExpr {
     }
 }
 
+/// Labels in parentheses, in quotes where they need them.
 struct Names<'a>(&'a [Text]);
 
 impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, name) in self.0.iter().enumerate() {
-            let comma = if place > 0 { ", " } else { "" };
-            write!(f, "{comma}{}", Name(name))?;
+            f.write_str(if place > 0 { ", " } else { "" })?;
+            // Outside of braces these are numbers.
+            let is_number = name.eq_ignore_ascii_case("inf") || name.eq_ignore_ascii_case("nan");
+            if is_word(name) && !is_number {
+                f.write_str(name)?;
+            } else {
+                write_quoted(f, name)?;
+            }
         }
         Ok(())
     }
 }
 
-/// A label's name, in quotes if it needs them.
-struct Name<'a>(&'a str);
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let begins_well =
-            self.0.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_');
-        let is_plain = self.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        // These would be read as numbers outside of braces.
-        let is_number = self.0.eq_ignore_ascii_case("inf") || self.0.eq_ignore_ascii_case("nan");
-        if begins_well && is_plain && !is_number {
-            f.write_str(self.0)
-        } else {
-            write_quoted(f, self.0)
-        }
-    }
+fn is_word(name: &str) -> bool {
+    name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// As Go quotes a string.

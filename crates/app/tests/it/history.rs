@@ -382,7 +382,7 @@ fn an_export_that_cannot_be_is_explained() {
     let (_, errors, code) = place.farol(&["export", "--match", "up"]);
     assert!(code == Some(1) && errors.contains("neither a store"), "{errors}");
     let (_, errors, code) = place.farol(&["export", "--match", "up{job=node}"]);
-    assert!(code == Some(1) && errors.contains("column 8: a value stands in quotes"), "{errors}");
+    assert!(code == Some(1) && errors.contains("column 8: unexpected"), "{errors}");
     let (_, errors, code) = place.farol(&["export", "--match", "up", "--from", "soon"]);
     assert!(code == Some(1) && errors.contains("--from \"soon\""), "{errors}");
 

@@ -23,7 +23,7 @@ impl Parser<'_> {
             self.expect_type(&argument.expr, wanted.copied(), context)?;
         }
         let heights: Vec<usize> = arguments.iter().map(|argument| argument.height).collect();
-        let args = arguments.into_iter().map(|argument| argument.expr).collect();
+        let args = arguments.into_iter().map(|argument| *argument.expr).collect();
         self.above(Expr { span, kind: Kind::Call { function, args } }, heights)
     }
 
@@ -52,7 +52,7 @@ impl Parser<'_> {
             return self.fail(span, problem);
         }
         let heights: Vec<usize> = arguments.iter().map(|argument| argument.height).collect();
-        let mut exprs = arguments.into_iter().map(|argument| argument.expr);
+        let mut exprs = arguments.into_iter().map(|argument| *argument.expr);
         let parameter = if expected == 2 { exprs.next() } else { None };
         let expr = exprs.next().expect("they are as many as expected");
         self.expect_type(&expr, Some(Type::Vector), || "aggregation expression".to_owned())?;
@@ -153,7 +153,13 @@ fn unknown(name: &str) -> String {
     if is_fill(name) {
         return format!("the modifier {} is not supported", name.to_lowercase());
     }
-    match similar(name) {
+    let elsewhere = match name {
+        "start" | "end" => Some("it only stands after @"),
+        "step" | "range" => Some("it only stands in durations, as in [step()]"),
+        _ => None,
+    };
+    match elsewhere.or_else(|| similar(name)) {
+        Some(hint) if elsewhere.is_some() => format!("{problem}: {hint}"),
         Some(near) => format!("{problem}, did you mean {}?", quoted(near)),
         None => problem,
     }

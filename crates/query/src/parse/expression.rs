@@ -5,7 +5,7 @@ use farol_model::Text;
 use super::{Node, Parser, Problem, Read, either};
 use crate::{
     Aggregation, At, BinaryOp, DurationExpr, Expr, Kind, Modifiers, Sign, Span, Subquery, Type,
-    lex::Token,
+    lex::{Token, cut},
 };
 
 /// Keywords that are no metric's name.
@@ -58,7 +58,7 @@ impl Parser<'_> {
             );
             return self.fail(span, problem);
         }
-        let kind = Kind::Unary { sign, expr: Box::new(inner.expr) };
+        let kind = Kind::Unary { sign, expr: inner.expr };
         self.above(Expr { span, kind }, [inner.height])
     }
 
@@ -122,7 +122,7 @@ impl Parser<'_> {
                 None => self.unexpected("parentheses", "an operator or \")\""),
             });
         }
-        let kind = Kind::Paren(Box::new(inner.expr));
+        let kind = Kind::Paren(inner.expr);
         self.above(Expr { span: self.since(start), kind }, [inner.height])
     }
 
@@ -159,7 +159,7 @@ impl Parser<'_> {
         self.advance();
         let range = self.positive_duration("a range")?;
         if self.take_sign("]") {
-            return self.range(expr, range, Span { start, end: self.last_end() }, has_offset);
+            return self.range(*expr, range, Span { start, end: self.last_end() }, has_offset);
         }
         self.expect_sign(":", "a range", &either(&["]", ":"]))?;
         let step = match self.is_sign("]") {
@@ -181,7 +181,7 @@ impl Parser<'_> {
             );
             return self.fail(span, problem);
         }
-        let subquery = Subquery { expr, range, step, modifiers: Modifiers::default() };
+        let subquery = Subquery { expr: *expr, range, step, modifiers: Modifiers::default() };
         self.above(Expr { span, kind: Kind::Subquery(Box::new(subquery)) }, [height])
     }
 
@@ -198,7 +198,7 @@ impl Parser<'_> {
             let problem = format!(
                 "ranges only allowed for vector selectors: of an expression a subquery is taken, as \
                  in {}:]",
-                crate::lex::cut(written)
+                cut(written)
             );
             return self.fail(brackets, problem);
         };
@@ -277,8 +277,10 @@ impl Parser<'_> {
         self.advance();
         let millis = (if is_negative { -seconds } else { seconds } * 1000.0).round();
         if !millis.is_finite() || millis.abs() >= i64::MAX as f64 {
-            let problem = format!("timestamp out of bounds for @ modifier: {seconds}");
-            return self.fail(self.since(start), problem);
+            let span = self.since(start);
+            let written = cut(self.written(span));
+            let problem = format!("timestamp out of bounds for @ modifier: {written}");
+            return self.fail(span, problem);
         }
         Ok(At::Time(millis as i64))
     }

@@ -164,7 +164,7 @@ impl Parser<'_> {
             return self.fail(op_span, "vector matching only allowed between instant vectors");
         }
         let matching = (scalars == 0).then_some(matching);
-        let binary = Binary { op, bool, matching, left: left.expr, right: right.expr };
+        let binary = Binary { op, bool, matching, left: *left.expr, right: *right.expr };
         let kind = Kind::Binary(Box::new(binary));
         self.above(Expr { span, kind }, [left.height, right.height])
     }

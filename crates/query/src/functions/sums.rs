@@ -38,10 +38,11 @@ fn four_sums(windows: [&[f64]; LANES]) -> [Kahan; LANES] {
     let common = windows.iter().map(|window| window.len()).min().unwrap_or(0);
     let mut sums = [0.0; LANES];
     let mut lost = [0.0; LANES];
-    let begun = windows.map(|window| &window[..common]);
-    for place in 0..common {
+    let [a, b, c, d] = windows.map(|window| &window[..common]);
+    for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+        let values = [*a, *b, *c, *d];
         for lane in 0..LANES {
-            let (before, value) = (sums[lane], begun[lane][place]);
+            let (before, value) = (sums[lane], values[lane]);
             let sum = before + value;
             let added = sum - before;
             lost[lane] += (before - (sum - added)) + (value - added);

@@ -17,6 +17,7 @@ mod notes;
 mod number;
 mod parse;
 mod print;
+mod reference;
 mod steps;
 mod sum;
 
@@ -33,6 +34,7 @@ pub use notes::{Level, Note};
 pub use number::print_number;
 pub use parse::{ParseError, parse, parse_selector};
 pub use print::pretty;
+pub use reference::reference_markdown;
 pub use steps::Steps;
 
 /// Stands for "no value" at a step. No computed value has these bits: arithmetic makes a signalling

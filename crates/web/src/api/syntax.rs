@@ -173,7 +173,8 @@ fn millis(duration: &DurationExpr) -> Option<i64> {
         DurationExpr::Paren(inner) => millis(inner),
         DurationExpr::Signed { sign: Sign::Plus, inner } => millis(inner),
         DurationExpr::Signed { sign: Sign::Minus, inner } => millis(inner)?.checked_neg(),
-        DurationExpr::Binary { .. }
+        DurationExpr::Number(_)
+        | DurationExpr::Binary { .. }
         | DurationExpr::Step
         | DurationExpr::Range
         | DurationExpr::Min(..)

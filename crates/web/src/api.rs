@@ -46,6 +46,8 @@ mod series;
 mod status;
 mod syntax;
 
+pub use json::{Cost, data_of};
+
 pub(crate) use gate::Gate;
 
 use error::{ApiError, Kind};

@@ -19,6 +19,7 @@ mod patience;
 mod server;
 mod site;
 
+pub use api::{Cost, data_of};
 pub use counts::METRICS;
 pub use health::report as health_report;
 pub use server::serve;

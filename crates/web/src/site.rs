@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use farol_collect::textfile;
 use farol_model::{Current, Sample, Timestamp};
+use farol_query::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::door::Opening;
@@ -135,6 +136,17 @@ pub struct Queries {
     pub lookback_delta: Duration,
     /// What takes longer is logged.
     pub log_slower_than: Duration,
+}
+
+impl Queries {
+    /// Prometheus' bound on the points of a series.
+    pub const MOST_STEPS: usize = 11_000;
+    /// The step of a subquery that names none, in milliseconds: Prometheus' default for it.
+    pub const SUBQUERY_STEP: i64 = 60_000;
+
+    pub fn limits(&self) -> Limits {
+        Limits { samples: self.max_samples, series: self.max_series, steps: Queries::MOST_STEPS }
+    }
 }
 
 impl Default for Queries {

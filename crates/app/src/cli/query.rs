@@ -11,18 +11,19 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser};
 use farol_disk::{Disk, RealDisk};
 use farol_model::Timestamp;
-use farol_query::{Answer, Expr, Limits, Options, ParseError, Steps};
+use farol_query::{Answer, EvalError, Expr, Options, ParseError, Steps, Stop};
 use farol_store::Reader;
+use farol_web::{Cost, Queries};
 
 use super::{Out, complain, moment, running};
-use crate::{clock, config, look};
+use crate::{clock, config, look, serving};
 
 mod form;
 
 use form::{Form, is_empty};
 
 pub(super) fn configure(command: Command) -> Command {
-    let expression = Arg::new("expression")
+    let expression = Arg::new("expr")
         .value_name("EXPR")
         .required(true)
         .help("What to ask, in PromQL, as in 'rate(node_cpu_seconds_total[5m])'");
@@ -62,12 +63,13 @@ pub(super) fn configure(command: Command) -> Command {
 }
 
 pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
-    let text = matches.get_one::<String>("expression").expect("it is required");
+    let begun = clock::lap();
+    let text = matches.get_one::<String>("expr").expect("it is required");
     let expr = farol_query::parse(text).map_err(|error| Pointed { text: text.clone(), error })?;
     let now = clock::now();
     let when = When::of(matches, now)?;
     let format = matches.get_one::<String>("format").expect("it has a default");
-    let form = Form::of(format, matches.get_flag("stats"), out.width());
+    let form = Form::of(format, out.width());
     anyhow::ensure!(
         !(matches!(form, Form::Spark { .. }) && matches!(when, When::At(_))),
         "--format spark shows a course of time: say which with --range or --start"
@@ -78,16 +80,21 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     for damage in &looked.damage {
         complain(format!("farol: {damage}"));
     }
-    let lap = clock::lap();
-    let answer = ask(&looked.store.reader(), text, &expr, when, now)?;
-    let took = lap.elapsed();
-    form.write(&answer, out)?;
+    let question = Question { text, expr: &expr, when, now };
+    let opened = begun.elapsed();
+    let answer = question.ask(&looked.store.reader(), &serving::queries(&config))?;
+    let cost = matches.get_flag("stats").then(|| Cost {
+        waiting: 0.0,
+        preparing: opened.as_secs_f64(),
+        evaluating: (begun.elapsed() - opened).as_secs_f64(),
+    });
+    form.write(&answer, cost, out);
     out.flush();
     for note in &answer.notes {
         complain(format!("farol: {}", note.text));
     }
-    if matches.get_flag("stats") && !matches!(form, Form::Json { .. }) {
-        complain(cost(&answer, took));
+    if let Some(cost) = cost.filter(|_| !matches!(form, Form::Json)) {
+        complain(in_words(&answer, &cost));
     }
     if is_empty(&answer.data) {
         complain(format!("farol: {}", why_empty(&answer, when)));
@@ -98,36 +105,41 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     }
 }
 
-/// What a question may take: what Prometheus allows, since whoever asks is at the terminal and can
-/// break it off.
-const LIMITS: Limits = Limits { samples: 50_000_000, series: 1_000_000, steps: MOST_STEPS };
-const MOST_STEPS: usize = 11_000;
-/// How far back the last sample of a series may be.
-const LOOKBACK: Duration = Duration::from_secs(300);
-/// From step to step of a subquery that does not say.
-const SUBQUERY_STEP: Duration = Duration::from_secs(60);
-
-fn ask(
-    reader: &Reader,
-    text: &str,
-    expr: &Expr,
+struct Question<'a> {
+    text: &'a str,
+    expr: &'a Expr,
     when: When,
     now: Timestamp,
-) -> anyhow::Result<Answer> {
-    let options = Options {
-        query: text,
-        lookback: millis(LOOKBACK),
-        subquery_step: millis(SUBQUERY_STEP),
-        // Of a stopped one too: what it watched has no value after its end, and once it is started
-        // again the gap will be there.
-        now: Some(now),
-        limits: LIMITS,
-        watch: &|| None,
-    };
-    Ok(match when {
-        When::At(at) => farol_query::instant(reader, expr, at, &options)?,
-        When::Steps(steps) => farol_query::range(reader, expr, steps, &options)?,
-    })
+}
+
+impl Question<'_> {
+    /// Within the limits of a question over HTTP: they are of the memory and the time that one may
+    /// take, whoever asks.
+    fn ask(&self, reader: &Reader, allowed: &Queries) -> anyhow::Result<Answer> {
+        let lap = clock::lap();
+        let watch = || (lap.elapsed() > allowed.timeout).then_some(Stop::TimedOut);
+        let options = Options {
+            query: self.text,
+            lookback: millis(allowed.lookback_delta),
+            subquery_step: Queries::SUBQUERY_STEP,
+            // Of a stopped one too: what it watched has no value after its end, and once it is
+            // started again the gap will be there.
+            now: Some(self.now),
+            limits: allowed.limits(),
+            watch: &watch,
+        };
+        let answer = match self.when {
+            When::At(at) => farol_query::instant(reader, self.expr, at, &options),
+            When::Steps(steps) => farol_query::range(reader, self.expr, steps, &options),
+        };
+        answer.map_err(|error| match error {
+            EvalError::Stopped(_) => anyhow::anyhow!(
+                "{error} after {}; --query.timeout allows more",
+                config::show_duration(allowed.timeout)
+            ),
+            EvalError::Bad(_) | EvalError::Failed(_) => error.into(),
+        })
+    }
 }
 
 /// What times are asked about.
@@ -163,9 +175,10 @@ impl When {
         let span = last.saturating_sub(first);
         let steps = Steps::new(first, last, step.unwrap_or_else(|| fitting_step(span)));
         anyhow::ensure!(
-            steps.count <= MOST_STEPS,
-            "--step: {} steps are too many, {MOST_STEPS} is the most",
-            steps.count
+            steps.count <= Queries::MOST_STEPS + 1,
+            "--step: {} steps are too many, {} is the most",
+            steps.count,
+            Queries::MOST_STEPS + 1
         );
         Ok(When::Steps(steps))
     }
@@ -220,14 +233,16 @@ impl std::fmt::Display for Pointed {
 
 impl std::error::Error for Pointed {}
 
-fn cost(answer: &Answer, took: Duration) -> String {
+fn in_words(answer: &Answer, cost: &Cost) -> String {
     let stats = &answer.stats;
     format!(
-        "farol: {} series, {} samples, at most {} values at once, {:.1} ms",
+        "farol: {} series, {} samples, at most {} values at once; {:.1} ms to open the store, {:.1} \
+         ms to answer",
         stats.series,
         stats.samples,
         stats.peak_samples,
-        took.as_secs_f64() * 1e3
+        cost.preparing * 1e3,
+        cost.evaluating * 1e3
     )
 }
 

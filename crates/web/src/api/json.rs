@@ -46,23 +46,25 @@ pub(crate) struct Around<'a> {
 
 /// Seconds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cost {
-    pub(crate) waiting: f64,
-    pub(crate) preparing: f64,
-    pub(crate) evaluating: f64,
+pub struct Cost {
+    pub waiting: f64,
+    pub preparing: f64,
+    pub evaluating: f64,
+}
+
+/// What stands under `data`, for whoever answers by another way than HTTP.
+pub fn data_of(answer: &Answer, cost: Option<Cost>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512 + room_for(&answer.data));
+    let around = Around { limit: 0, cost, watch: &|| None };
+    data(answer, &around, &mut out).expect("nobody stops it");
+    out
 }
 
 /// The answer to `query` and `query_range`.
 pub(crate) fn answer(answer: &Answer, around: &Around<'_>) -> Result<Vec<u8>, Stop> {
     let mut out = Vec::with_capacity(512 + room_for(&answer.data));
-    out.extend_from_slice(b"{\"status\":\"success\",\"data\":{\"resultType\":\"");
-    out.extend_from_slice(result_type(&answer.data).as_bytes());
-    out.extend_from_slice(b"\",\"result\":");
-    let is_cut = result(&answer.data, around, &mut out)?;
-    if let Some(cost) = &around.cost {
-        stats(cost, &answer.stats, &mut out);
-    }
-    out.push(b'}');
+    out.extend_from_slice(b"{\"status\":\"success\",\"data\":");
+    let is_cut = data(answer, around, &mut out)?;
     let (mut warnings, infos) = notes(&answer.notes);
     if is_cut {
         warnings.insert(0, TRUNCATED.to_owned());
@@ -71,6 +73,19 @@ pub(crate) fn answer(answer: &Answer, around: &Around<'_>) -> Result<Vec<u8>, St
     texts_unless_empty("infos", &infos, &mut out);
     out.extend_from_slice(b"}\n");
     Ok(out)
+}
+
+/// Whether series were left out.
+fn data(answer: &Answer, around: &Around<'_>, out: &mut Vec<u8>) -> Result<bool, Stop> {
+    out.extend_from_slice(b"{\"resultType\":\"");
+    out.extend_from_slice(result_type(&answer.data).as_bytes());
+    out.extend_from_slice(b"\",\"result\":");
+    let is_cut = result(&answer.data, around, out)?;
+    if let Some(cost) = &around.cost {
+        stats(cost, &answer.stats, out);
+    }
+    out.push(b'}');
+    Ok(is_cut)
 }
 
 pub(crate) const TRUNCATED: &str = "results truncated due to limit";

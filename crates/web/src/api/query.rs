@@ -1,17 +1,11 @@
 //! `query`, `query_range`, `query_exemplars`: from parameters to the evaluator and back.
 
 use farol_model::Timestamp;
-use farol_query::{
-    Answer, Expr, Limits, Options, ParseError, Steps, Stop, Type, instant, parse, range,
-};
+use farol_query::{Answer, Expr, Options, ParseError, Steps, Stop, Type, instant, parse, range};
 use tokio::time::Instant;
 
 use super::{Asked, Noted, error::ApiError, json};
-
-/// Prometheus' bound on the points of a series.
-const MOST_STEPS: usize = 11_000;
-/// The step of a subquery that names none: Prometheus' default for it.
-const SUBQUERY_STEP: i64 = 60_000;
+use crate::Queries;
 
 pub(super) fn query(asked: &Asked<'_>) -> Result<Vec<u8>, ApiError> {
     let limit = asked.params.limit("limit")?;
@@ -63,7 +57,7 @@ fn steps(asked: &Asked<'_>) -> Result<Steps, ApiError> {
         return Err(ApiError::parameter("step", why));
     }
     let steps = Steps::new(start, end, step);
-    if steps.count > MOST_STEPS + 1 {
+    if steps.count > Queries::MOST_STEPS + 1 {
         return Err(ApiError::bad(
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
@@ -111,13 +105,9 @@ impl<'a> Question<'a> {
         let options = Options {
             query: self.text,
             lookback,
-            subquery_step: SUBQUERY_STEP,
+            subquery_step: Queries::SUBQUERY_STEP,
             now: Some(asked.now),
-            limits: Limits {
-                samples: queries.max_samples,
-                series: queries.max_series,
-                steps: MOST_STEPS,
-            },
+            limits: queries.limits(),
             watch: &watch,
         };
         let prepared = self.begun.elapsed();

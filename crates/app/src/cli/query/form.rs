@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use farol_model::{Labels, Text, Timestamp};
 use farol_query::{Answer, Data, Metric, is_absent, print_number};
+use farol_web::{Cost, data_of};
 
 use super::super::Out;
 use crate::clock;
@@ -15,7 +16,7 @@ pub(super) enum Form {
     /// A line for each value.
     Table,
     /// `data` of the HTTP API's answer, byte for byte.
-    Json { stats: bool },
+    Json,
     /// `time,value` and a column for each label.
     Csv,
     /// A line for each series.
@@ -24,18 +25,22 @@ pub(super) enum Form {
 
 impl Form {
     /// `width` is that of the terminal.
-    pub(super) fn of(name: &str, stats: bool, width: Option<usize>) -> Form {
+    pub(super) fn of(name: &str, width: Option<usize>) -> Form {
         match name {
-            "json" => Form::Json { stats },
+            "json" => Form::Json,
             "csv" => Form::Csv,
             "spark" => Form::Spark { width: width.unwrap_or(WIDTH_ELSEWHERE) },
             _ => Form::Table,
         }
     }
 
-    pub(super) fn write(self, answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
+    /// Only JSON has a place for what the question has cost.
+    pub(super) fn write(self, answer: &Answer, cost: Option<Cost>, out: &mut Out) {
         match (self, &answer.data) {
-            (Form::Json { stats }, _) => json(answer, stats, out)?,
+            (Form::Json, _) => {
+                out.bytes(&data_of(answer, cost));
+                out.line("");
+            }
             (Form::Table, Data::Scalar { value, .. }) => out.line(number(*value)),
             (Form::Table, Data::Text { text, .. }) => out.line(plain(text)),
             (Form::Table, data) => table(data, out),
@@ -47,7 +52,6 @@ impl Form {
             }
             (Form::Spark { .. }, data) => table(data, out),
         }
-        Ok(())
     }
 }
 
@@ -130,7 +134,7 @@ fn csv(data: &Data, out: &mut Out) {
         return;
     }
     let metrics = metrics(data);
-    let has_names = metrics.iter().any(|metric| !metric.name.is_empty());
+    let has_names = metrics.iter().any(|one| !name(one).is_empty());
     let labels: BTreeSet<&Text> =
         metrics.iter().flat_map(|metric| metric.labels.iter()).map(|(label, _)| label).collect();
     let columns: Vec<&str> = has_names
@@ -151,7 +155,8 @@ fn csv(data: &Data, out: &mut Out) {
             series.1.clear();
             for column in &columns {
                 series.1.push(',');
-                series.1.push_str(&field(metric.get(column)));
+                let value = if *column == NAME { name(metric) } else { metric.get(column) };
+                series.1.push_str(&field(value));
             }
         }
         out.line(format!("{},{}{}", written(at), number(value), series.1));
@@ -179,14 +184,20 @@ fn number(value: f64) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// What is left of it at the end.
+fn name(metric: &Metric) -> &str {
+    if metric.drops_name { "" } else { &metric.name }
+}
+
 /// As PromQL would select it, and nothing by which a foreign label could steer the terminal.
 fn name_of(metric: &Metric) -> String {
     let mut text = String::new();
-    let is_plain = is_name(&metric.name, ':');
+    let name = name(metric);
+    let is_plain = is_name(name, ':');
     if is_plain {
-        text.push_str(&metric.name);
+        text.push_str(name);
     }
-    let quoted = (!is_plain && !metric.name.is_empty()).then(|| format!("{:?}", &*metric.name));
+    let quoted = (!is_plain && !name.is_empty()).then(|| quoted(name));
     let labels = labels_of(&metric.labels);
     let parts: Vec<String> = quoted.into_iter().chain(labels).collect();
     if !parts.is_empty() || text.is_empty() {
@@ -228,11 +239,6 @@ fn plain(text: &str) -> String {
         }
     }
     plain
-}
-
-fn json(answer: &Answer, stats: bool, out: &mut Out) -> anyhow::Result<()> {
-    let _ = (answer, stats, out);
-    anyhow::bail!("not yet")
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_column_of_several_steps_is_their_mean() {
-        assert_eq!(chart(&[0.0, 0.0, 3.0, 4.0, ABSENT, 7.0], 3), "▁▄█");
+        assert_eq!(chart(&[0.0, 0.0, 3.0, 4.0, ABSENT, 7.0], 3), "▁▅█");
         assert_eq!(chart(&[1.0; 1000], 10).chars().count(), 10);
     }
 
@@ -126,7 +126,7 @@ mod tests {
         assert!(lines[1].ends_with("█    0  199   199  up{job=\"node\"}"), "{text}");
         assert!(lines[2].ends_with(" 1.5  1.5   1.5  b"), "{text}");
         let long = drawn(&[(&values, &"x".repeat(100))], 80);
-        assert!(long.lines().nth(1).unwrap().starts_with(&"▁▁▂▂"), "{long}");
+        assert!(long.lines().nth(1).unwrap().starts_with("▁▁▂▂"), "{long}");
     }
 
     #[test]

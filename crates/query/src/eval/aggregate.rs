@@ -33,7 +33,9 @@ impl Context<'_> {
         let groups = groups_of(vector, &aggregate.grouping);
         let scalar = match &parameter {
             Some(Value::Scalar(values)) => values,
-            Some(Value::Text(label)) => return self.count_values(groups, label, steps),
+            Some(Value::Text(label)) => {
+                return self.count_values(groups, label, &aggregate.grouping, steps);
+            }
             Some(Value::Vector(_)) | None => &Vec::new(),
         };
         let op = aggregate.op;
@@ -177,8 +179,17 @@ impl Context<'_> {
         &mut self,
         groups: Vec<Group>,
         label: &Text,
+        grouping: &Grouping,
         steps: Steps,
     ) -> Result<Value, EvalError> {
+        if label.is_empty() {
+            return Err(EvalError::Failed("invalid label name \"\"".to_owned()));
+        }
+        // What is grouped without has no such label, not even a new one.
+        let is_left_out = match grouping {
+            Grouping::By(_) => false,
+            Grouping::Without(labels) => *label == NAME || labels.contains(label),
+        };
         let mut found: Vec<Series> = Vec::new();
         let mut places: HashMap<Metric, usize> = HashMap::new();
         for group in groups {
@@ -193,7 +204,10 @@ impl Context<'_> {
                     let place = match of_value.get(&value.to_bits()) {
                         Some(place) => *place,
                         None => {
-                            let metric = group.metric.with(label, &shown(*value));
+                            let metric = match is_left_out {
+                                true => group.metric.clone(),
+                                false => group.metric.with(label, &shown(*value)),
+                            };
                             let place = match places.get(&metric) {
                                 Some(place) => *place,
                                 None => {
@@ -310,16 +324,23 @@ impl Spread {
     }
 }
 
-/// How many to choose at each step.
+/// How many to choose at each step. Where it is none anywhere, nothing else about it matters.
 fn counts(scalar: &[f64]) -> Result<Vec<usize>, EvalError> {
+    if scalar.iter().all(|value| *value < 1.0) {
+        return Ok(vec![0; scalar.len()]);
+    }
     let count = |value: &f64| {
-        if value.is_nan() {
-            return Err(EvalError::Failed("Parameter value is NaN".to_owned()));
-        }
-        if *value >= i64::MAX as f64 || *value <= i64::MIN as f64 {
-            return Err(EvalError::Failed(format!("Scalar value {value} overflows int64")));
-        }
-        Ok(usize::try_from(*value as i64).unwrap_or(0))
+        let wrong = match *value {
+            value if value.is_nan() => "Parameter value is NaN".to_owned(),
+            value if value <= i64::MIN as f64 => {
+                format!("Scalar value {} underflows int64", remark::go_g(value))
+            }
+            value if value >= i64::MAX as f64 => {
+                format!("Scalar value {} overflows int64", remark::go_g(value))
+            }
+            value => return Ok(usize::try_from(value as i64).unwrap_or(0)),
+        };
+        Err(EvalError::Failed(wrong))
     };
     scalar.iter().map(count).collect()
 }

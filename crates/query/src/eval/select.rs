@@ -86,6 +86,7 @@ impl Context<'_> {
         let mut ranged = self.ranged(expr, steps, Figure::Last)?;
         let mut found = Vec::new();
         while let Some((metric, _)) = self.next_series(&mut ranged)? {
+            self.hold(steps.count as u64)?;
             let mut series = Series::absent(metric, steps.count);
             for (value, (first, end)) in series.values.iter_mut().zip(&ranged.bounds) {
                 if first < end {

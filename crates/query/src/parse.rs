@@ -65,6 +65,9 @@ const DEEPEST: usize = 100;
 /// So high may a tree be: chains of operators make it high without nesting.
 const HIGHEST: usize = 200;
 
+/// Regular expressions in all selectors together: each takes time and memory to be made.
+const MOST_PATTERNS: usize = 500;
+
 /// Everything in the text must be read.
 fn whole<'a, T>(
     text: &'a str,
@@ -79,7 +82,8 @@ fn whole<'a, T>(
             format!("the expression has {} bytes, {LONGEST} at most are read", text.len());
         return Err(placed(Problem { span: Span::default(), problem }));
     }
-    let mut parser = Parser { text, tokens: tokens(text), at: 0, depth: 0, duration_parts: 0 };
+    let tokens = tokens(text);
+    let mut parser = Parser { text, tokens, at: 0, depth: 0, patterns: 0, duration_parts: 0 };
     let result = read(&mut parser).and_then(|result| {
         if *parser.peek() == Token::End { Ok(result) } else { Err(parser.more_follows()) }
     });
@@ -100,6 +104,8 @@ struct Parser<'a> {
     /// Never behind the last one.
     at: usize,
     depth: usize,
+    /// Regular expressions read so far.
+    patterns: usize,
     /// Of the duration that is being read.
     duration_parts: usize,
 }

@@ -147,6 +147,7 @@ fn no_text_is_too_deep_or_too_long() {
         "a[".to_owned() + &"min(".repeat(many),
         "a[5m".to_owned() + &"^2".repeat(many) + "]",
         "a".to_owned() + &"[5m:]".repeat(many),
+        "a{".to_owned() + &"b=~\"c\",".repeat(501) + "}",
         "x".repeat(2 << 20),
     ];
     for text in texts {

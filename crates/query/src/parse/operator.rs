@@ -127,21 +127,21 @@ impl Parser<'_> {
     pub(super) fn binary(&self, written: Written, left: Node, right: Node) -> Read<Node> {
         let Written { op, bool, matching, span: op_span } = written;
         let span = Span { start: left.expr.span.start, end: right.expr.span.end };
-        for side in [&left, &right] {
-            if !matches!(side.expr.type_of(), Type::Scalar | Type::Vector) {
-                let problem = format!(
-                    "binary expression must contain only scalar and instant vector types, got {}{}",
-                    side.expr.type_of().name(),
-                    match side.expr.type_of() {
-                        Type::Matrix => ": take a value of its range first, as in rate(…)",
-                        Type::Scalar | Type::Vector | Type::Text => "",
-                    }
-                );
-                return self.fail(side.expr.span, problem);
-            }
+        // A type is asked of the whole tree below: once.
+        let types = [left.expr.type_of(), right.expr.type_of()];
+        for (side, found) in [&left, &right].into_iter().zip(types) {
+            let hint = match found {
+                Type::Scalar | Type::Vector => continue,
+                Type::Matrix => ": take a value of its range first, as in rate(…)",
+                Type::Text => "",
+            };
+            let problem = format!(
+                "binary expression must contain only scalar and instant vector types, got {}{hint}",
+                found.name()
+            );
+            return self.fail(side.expr.span, problem);
         }
-        let scalars =
-            [&left, &right].into_iter().filter(|side| side.expr.type_of() == Type::Scalar).count();
+        let scalars = types.iter().filter(|found| **found == Type::Scalar).count();
         if bool == Bool::Yes && !op.is_comparison() {
             return self.fail(op_span, "bool modifier can only be used on comparison operators");
         }

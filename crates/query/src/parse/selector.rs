@@ -3,7 +3,7 @@
 use farol_model::Text;
 use farol_store::{MatchError, Matcher, Op};
 
-use super::{Parser, Problem, Read, either};
+use super::{MOST_PATTERNS, Parser, Problem, Read, either};
 use crate::{Modifiers, Selector, Span, labels::NAME, lex::Token, print::quoted};
 
 /// As they are written between a label and its value.
@@ -92,6 +92,10 @@ impl Parser<'_> {
         let value = Text::from(value.as_str());
         self.advance();
         let span = Span { start: start.start, end: self.last_end() };
+        self.patterns += usize::from(matches!(op, Op::Matches | Op::MatchesNot));
+        if self.patterns > MOST_PATTERNS {
+            return self.fail(span, format!("more than {MOST_PATTERNS} regular expressions"));
+        }
         let matcher = Matcher::new(label, op, value).map_err(|error| Problem {
             span,
             problem: format!("invalid regular expression: {}", in_one_line(&error)),

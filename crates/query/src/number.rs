@@ -20,6 +20,11 @@ pub fn print_number(value: f64, into: &mut Vec<u8>) {
     }
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(size).as_bytes();
+    // No fraction between these is written with an exponent, and looking for one takes as long as
+    // all the rest.
+    if (1e-5..1e16).contains(&size) {
+        return into.extend_from_slice(text.strip_suffix(b".0").unwrap_or(text));
+    }
     match text.iter().position(|byte| *byte == b'e') {
         None => into.extend_from_slice(text.strip_suffix(b".0").unwrap_or(text)),
         Some(place) => print_scientific(&text[..place], &text[place + 1..], into),

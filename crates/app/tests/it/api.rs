@@ -25,8 +25,6 @@ fn asks_and_understands(farol: &Farol) {
     assert_eq!(one.trim(), "scalar: 2 @[4]");
     let up = promtool(&["instant", &url, "up"]);
     assert!(up.starts_with("up{") && up.contains("job=\"node\"") && up.contains("=> 1 @["), "{up}");
-    let text = promtool(&["instant", "--time=4", &url, "\"a \\\"text\\\"\""]);
-    assert!(text.contains("a \"text\""), "{text}");
     let ended = promtool(&["instant", "--time=4", &url, "node_load1"]);
     assert_eq!(ended.trim(), "");
     let matrix = promtool(&["instant", &url, "node_load1[5m]"]);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::world::{Farol, eventually, needs, run};
+use crate::world::{Farol, eventually, get, needs, run};
 
 /// What promtool writes to standard output; it must be content.
 fn promtool(arguments: &[&str]) -> String {
@@ -77,4 +77,24 @@ fn promtool_asks_one_that_only_reads() {
     let reader = Farol::start_in(&writer.folder, "serve", &[]);
     wait_for_the_store(&reader);
     asks_and_understands(&reader);
+}
+
+#[test]
+fn a_slow_query_is_logged_with_the_panel_that_asked() {
+    let farol = Farol::start("run", &["--query.log-slower-than=0s", "--log.format=json"]);
+    wait_for_the_store(&farol);
+    let panel = ["X-Dashboard-Uid: board-1", "X-Panel-Id: 7"];
+    assert_eq!(get(&farol.address, "/api/v1/query?query=up%20*%2042", &panel).status, 200);
+    let log = farol.logs().join("farol-run.log");
+    eventually("the query stands in the log", || {
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        let line = log.lines().find(|line| line.contains("up * 42")).map(str::to_owned);
+        line.is_some_and(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            line["message"] == "a query was slow"
+                && line["dashboard"] == "board-1"
+                && line["panel"] == "7"
+                && line["series"] == 1
+        })
+    });
 }

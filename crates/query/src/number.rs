@@ -3,6 +3,13 @@
 /// The shortest text that comes back to the same number: plain between 1e-6 and 1e21, else with an
 /// exponent of two digits at least; `NaN`, `+Inf`, `-Inf`.
 pub fn print_number(value: f64, into: &mut Vec<u8>) {
+    let size = value.abs();
+    let whole = size as u64;
+    let is_whole = whole as f64 == size;
+    // Most values: the text is the right one as it is, without an exponent or a `.0` to look for.
+    if !is_whole && (1e-5..EXACT as f64).contains(&size) {
+        return into.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+    }
     if !value.is_finite() {
         return into.extend_from_slice(match value {
             f64::INFINITY => b"+Inf",
@@ -13,9 +20,7 @@ pub fn print_number(value: f64, into: &mut Vec<u8>) {
     if value.is_sign_negative() {
         into.push(b'-');
     }
-    let size = value.abs();
-    let whole = size as u64;
-    if whole < EXACT && whole as f64 == size {
+    if is_whole && whole < EXACT {
         return print_whole(whole, into);
     }
     let mut buffer = zmij::Buffer::new();
@@ -116,6 +121,9 @@ mod tests {
             (f64::MAX, "1.7976931348623157e+308"),
             (1e-4, "0.0001"),
             (1.5e-5, "0.000015"),
+            (-1.0000000000000001e-5, "-0.00001"),
+            (9.999999999999999e-6, "0.000009999999999999999"),
+            (4503599627370495.5, "4503599627370495.5"),
             (1e-6, "0.000001"),
             (1.25e-6, "0.00000125"),
             (9.99e-7, "9.99e-07"),

@@ -7,6 +7,7 @@
     reason = "these tests start programs, read files and wait, as the world around Farol does"
 )]
 
+mod api;
 mod control;
 mod disk_full;
 mod docker;

@@ -37,7 +37,7 @@ pub(crate) enum Kind {
 }
 
 /// What the evaluator's sentences about too large a question have in common.
-const TOO_LARGE: &str = "too many";
+const TOO_LARGE: &str = "or raise query.max_";
 
 impl Kind {
     const fn word(self) -> &'static str {

@@ -152,8 +152,9 @@ fn result(data: &Data, around: &Around<'_>, out: &mut Vec<u8>) -> Result<bool, S
             out.extend_from_slice(b"]}");
         }),
         Data::Steps { steps, series } => {
-            let times = Times::new(if series.is_empty() { Steps::one(0) } else { *steps });
-            series_list(series, around, out, |series, out| over_steps(&times, series, out))
+            let steps = if series.is_empty() { Steps::one(0) } else { *steps };
+            let betweens = Between::of(steps);
+            series_list(series, around, out, |series, out| over_steps(&betweens, series, out))
         }
     }
 }
@@ -179,43 +180,52 @@ fn series_list<S>(
     Ok(count < series.len())
 }
 
-/// Before the value, what each step's point begins with: `[1700000000.050,"`.
-struct Times {
-    text: Vec<u8>,
-    /// Where each begins, and the end of the last.
-    bounds: Vec<u32>,
+/// What stands between two values of a series: the end of one point and the beginning of the next,
+/// `"],[1700000000.050,"`. All are copied with their full length, which is known, and then cut.
+struct Between {
+    text: [u8; Between::MOST],
+    len: u8,
 }
 
-impl Times {
-    fn new(steps: Steps) -> Times {
-        let mut times = Times { text: Vec::new(), bounds: vec![0] };
-        for at in steps.times() {
-            open_point(at, &mut times.text);
-            let end = u32::try_from(times.text.len()).expect("some bytes for each of few steps");
-            times.bounds.push(end);
-        }
-        times
+impl Between {
+    /// Enough for the times that an `i64` holds.
+    const MOST: usize = 32;
+    /// The end of the point before.
+    const END: &[u8] = b"\"],";
+
+    fn of(steps: Steps) -> Vec<Between> {
+        let mut scratch = Vec::with_capacity(Between::MOST);
+        steps.times().map(|at| Between::new(at, &mut scratch)).collect()
     }
 
-    fn of(&self) -> impl Iterator<Item = &[u8]> {
-        self.bounds.windows(2).map(|ends| &self.text[ends[0] as usize..ends[1] as usize])
+    fn new(at: i64, written: &mut Vec<u8>) -> Between {
+        written.clear();
+        written.extend_from_slice(Between::END);
+        open_point(at, written);
+        let mut text = [0; Between::MOST];
+        text[..written.len()].copy_from_slice(written);
+        Between { text, len: written.len() as u8 }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let begin = out.len();
+        out.extend_from_slice(&self.text);
+        out.truncate(begin + usize::from(self.len));
     }
 }
 
-fn over_steps(times: &Times, series: &Series, out: &mut Vec<u8>) {
+fn over_steps(betweens: &[Between], series: &Series, out: &mut Vec<u8>) {
     open_series(&series.metric, out);
     out.extend_from_slice(b",\"values\":[");
-    let begin = out.len();
-    for (time, value) in times.of().zip(&series.values) {
-        if is_absent(*value) {
-            continue;
-        }
-        out.extend_from_slice(time);
+    let mut present = betweens.iter().zip(&series.values).filter(|(_, value)| !is_absent(**value));
+    if let Some((between, value)) = present.next() {
+        out.extend_from_slice(&between.text[Between::END.len()..usize::from(between.len)]);
         print_number(*value, out);
-        out.extend_from_slice(b"\"],");
-    }
-    if out.len() > begin {
-        out.pop();
+        for (between, value) in present {
+            between.write(out);
+            print_number(*value, out);
+        }
+        out.extend_from_slice(b"\"]");
     }
     out.extend_from_slice(b"]}");
 }
@@ -495,6 +505,18 @@ mod tests {
             values: values.to_vec(),
         });
         Data::Steps { steps: Steps::new(-500, 500, 500), series: series.collect() }
+    }
+
+    #[test]
+    fn the_farthest_times_have_room() {
+        for start in [i64::MIN, i64::MAX] {
+            let series = vec![Series { metric: Metric::default(), values: vec![1.0] }];
+            let mut expected = b"\"values\":[[".to_vec();
+            time(start, &mut expected);
+            expected.extend_from_slice(b",\"1\"]]");
+            let json = of(Data::Steps { steps: Steps::one(start), series }, &plain());
+            assert!(json.contains(str::from_utf8(&expected).unwrap()), "{json}");
+        }
     }
 
     #[test]

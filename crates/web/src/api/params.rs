@@ -4,7 +4,7 @@ use farol_model::Timestamp;
 use farol_query::{parse_duration, parse_selector};
 use farol_store::{Matcher, Range};
 
-use super::error::ApiError;
+use super::{error::ApiError, gate::Ticket};
 
 /// As they came; a key may come several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,13 +83,16 @@ impl Params {
         })
     }
 
-    /// Of `match[]`.
-    pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    /// Of `match[]`. Their patterns may take long to read: before each it is asked whether to go on.
+    pub(crate) fn selectors(&self, ticket: &Ticket) -> Result<Vec<Vec<Matcher>>, ApiError> {
         const NAME: &str = "match[]";
         if self.all(NAME).nth(MOST_SELECTORS).is_some() {
             return Err(ApiError::parameter(NAME, format!("there are more than {MOST_SELECTORS}")));
         }
-        let parse = |text| parse_selector(text).map_err(|why| ApiError::parameter(NAME, why));
+        let parse = |text| match ticket.watch() {
+            Some(stop) => Err(stop.into()),
+            None => parse_selector(text).map_err(|why| ApiError::parameter(NAME, why)),
+        };
         self.all(NAME).map(parse).collect()
     }
 }

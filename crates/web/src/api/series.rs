@@ -5,7 +5,7 @@ use super::{Asked, error::ApiError, json};
 pub(super) fn labels(asked: &Asked<'_>) -> Result<Vec<u8>, ApiError> {
     let limit = asked.params.limit("limit")?;
     let range = asked.params.range()?;
-    let any_of = asked.params.selectors()?;
+    let any_of = asked.params.selectors(asked.ticket)?;
     let names = asked.reader()?.label_names(&any_of, range);
     Ok(limited(names, limit, |name, out| json::string(&name, out)))
 }
@@ -14,7 +14,7 @@ pub(super) fn label_values(asked: &Asked<'_>) -> Result<Vec<u8>, ApiError> {
     let label = super::params::label_name(asked.segment)?;
     let limit = asked.params.limit("limit")?;
     let range = asked.params.range()?;
-    let any_of = asked.params.selectors()?;
+    let any_of = asked.params.selectors(asked.ticket)?;
     let values = asked.reader()?.label_values(&label, &any_of, range);
     Ok(limited(values, limit, |value, out| json::string(&value, out)))
 }
@@ -22,7 +22,7 @@ pub(super) fn label_values(asked: &Asked<'_>) -> Result<Vec<u8>, ApiError> {
 pub(super) fn series(asked: &Asked<'_>) -> Result<Vec<u8>, ApiError> {
     let limit = asked.params.limit("limit")?;
     let range = asked.params.range()?;
-    let any_of = asked.params.selectors()?;
+    let any_of = asked.params.selectors(asked.ticket)?;
     if any_of.is_empty() {
         return Err(ApiError::bad("no match[] parameter provided"));
     }

@@ -33,7 +33,9 @@ impl Context<'_> {
         let groups = groups_of(vector, &aggregate.grouping);
         let scalar = match &parameter {
             Some(Value::Scalar(values)) => values,
-            Some(Value::Text(label)) => return self.count_values(groups, label, steps),
+            Some(Value::Text(label)) => {
+                return self.count_values(groups, &aggregate.grouping, label, steps);
+            }
             Some(Value::Vector(_)) | None => &Vec::new(),
         };
         let op = aggregate.op;
@@ -176,9 +178,18 @@ impl Context<'_> {
     fn count_values(
         &mut self,
         groups: Vec<Group>,
+        grouping: &Grouping,
         label: &Text,
         steps: Steps,
     ) -> Result<Value, EvalError> {
+        if label.is_empty() {
+            return Err(EvalError::Failed("invalid label name \"\" for count_values".to_owned()));
+        }
+        // What is to be left out is left out, even the label that was to be made.
+        let is_left_out = match grouping {
+            Grouping::By(_) => false,
+            Grouping::Without(labels) => labels.contains(label) || *label == NAME,
+        };
         let mut found: Vec<Series> = Vec::new();
         let mut places: HashMap<Metric, usize> = HashMap::new();
         for group in groups {
@@ -193,7 +204,10 @@ impl Context<'_> {
                     let place = match of_value.get(&value.to_bits()) {
                         Some(place) => *place,
                         None => {
-                            let metric = group.metric.with(label, &shown(*value));
+                            let metric = match is_left_out {
+                                true => group.metric.clone(),
+                                false => group.metric.with(label, &shown(*value)),
+                            };
                             let place = match places.get(&metric) {
                                 Some(place) => *place,
                                 None => {
@@ -316,8 +330,14 @@ fn counts(scalar: &[f64]) -> Result<Vec<usize>, EvalError> {
         if value.is_nan() {
             return Err(EvalError::Failed("Parameter value is NaN".to_owned()));
         }
-        if *value >= i64::MAX as f64 || *value <= i64::MIN as f64 {
-            return Err(EvalError::Failed(format!("Scalar value {value} overflows int64")));
+        let beyond = match *value {
+            value if value >= i64::MAX as f64 => Some("overflows"),
+            value if value <= i64::MIN as f64 => Some("underflows"),
+            _ => None,
+        };
+        if let Some(beyond) = beyond {
+            let value = remark::go_g(*value);
+            return Err(EvalError::Failed(format!("Scalar value {value} {beyond} int64")));
         }
         Ok(usize::try_from(*value as i64).unwrap_or(0))
     };

@@ -390,6 +390,15 @@ impl Maker<'_, '_> {
         self.subquery(inner)
     }
 
+    /// Certainly a number.
+    fn tame(&mut self) -> Tree {
+        let name = *self.source.pick(&["requests_total", "errors_total", BUCKETS]);
+        let mut tree = self.selector_of(name);
+        let factor = *self.source.pick(&["", " * 10000", " * -1e6", " * 86400"]);
+        tree.parts[0].push_str(factor);
+        tree
+    }
+
     /// A range of a counter: of the counters' functions.
     fn counter_matrix(&mut self) -> Tree {
         let name = *self.source.pick(&["requests_total", "errors_total", BUCKETS]);
@@ -591,6 +600,10 @@ impl Maker<'_, '_> {
             false => tree,
         };
         let children = vec![operand(left), operand(right)];
+        if sign == "atan2" && kind == Type::Vector {
+            // 2.42 left the name with it.
+            return Tree::node(kind, Exactness::Loose, &["abs(", &middle, ")"], children);
+        }
         Tree::node(kind, exactness.max(of_sign), &["", &middle, ""], children)
     }
 
@@ -705,7 +718,9 @@ impl Maker<'_, '_> {
                 of(exactness, inner, &format!("limit_ratio({ratio}, "))
             }
             _ => {
-                let inner = self.vector(depth);
+                // Of one infinite value alone 2.42 says that it deviates by 0.
+                let is_deviation = name.starts_with("std") && self.dialect == Dialect::Shared;
+                let inner = if is_deviation { self.tame() } else { self.vector(depth) };
                 let exactness = match name {
                     "count" | "group" => Exactness::Exact,
                     "min" | "max" => inner.exactness,
@@ -802,13 +817,27 @@ impl Maker<'_, '_> {
             ("rate" | "increase", Type::Matrix) if self.dialect == Dialect::Shared => {
                 self.counter_matrix()
             }
-            // Whether a value is above another decides.
+            // Of what is no number, or too large a one, 2.42 answers as its processor does.
             (
-                "changes" | "resets" | "irate" | "ceil" | "floor" | "round" | "sgn"
-                | "day_of_month" | "day_of_week" | "day_of_year" | "days_in_month" | "hour"
+                "day_of_month" | "day_of_week" | "day_of_year" | "days_in_month" | "hour"
                 | "minute" | "month" | "year",
                 _,
+            ) if self.dialect == Dialect::Shared => self.tame(),
+            // Whether a value is above another decides; or a large one's last digits do.
+            (
+                "changes" | "resets" | "irate" | "ceil" | "floor" | "round" | "sgn" | "sin" | "cos"
+                | "tan" | "exp",
+                _,
             ) => self.same(kind, depth),
+            // Of a subquery with `@` 2.42 moves the window along with the steps.
+            ("predict_linear", Type::Matrix) => {
+                let tree = self.matrix(depth);
+                if !tree.text().contains('@') || self.dialect == Dialect::Whole {
+                    return tree;
+                }
+                let selector = self.plain_selector();
+                self.windowed(selector)
+            }
             // Its factors are between 0 and 1.
             ("double_exponential_smoothing", Type::Scalar) => {
                 Tree::leaf(kind, Exactness::Exact, *self.source.pick(&["0.25", "0.5", "0.75"]))

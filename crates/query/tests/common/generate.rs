@@ -500,6 +500,12 @@ impl Maker<'_, '_> {
             ]);
             matchers.push(matcher);
         }
+        if name == "load" && self.source.percent(40) {
+            let name = *self.source.pick(&["load|limit", "l.*", "load|errors_total"]);
+            matchers.push("instance!=\"b:1\"");
+            let text = format!("{{__name__=~\"{name}\",{}}}", matchers.join(","));
+            return Tree::leaf(Type::Vector, Exactness::Exact, text);
+        }
         let text = match matchers.is_empty() {
             true => name.to_owned(),
             false => format!("{name}{{{}}}", matchers.join(",")),
@@ -703,7 +709,10 @@ impl Maker<'_, '_> {
             }
             "count_values" => {
                 let inner = self.plain_selector();
-                let label = *self.source.pick(&["value", "job"]);
+                // With `by`, 2.42 loses a label if the new one does not sort last.
+                let labels = ["value", "job"];
+                let label =
+                    *self.source.pick(&labels[..if grouping.starts_with(" by") { 1 } else { 2 }]);
                 of(Exactness::Exact, inner, &format!("count_values(\"{label}\", "))
             }
             "limitk" => {
@@ -829,14 +838,15 @@ impl Maker<'_, '_> {
                 | "tan" | "exp",
                 _,
             ) => self.same(kind, depth),
-            // Of a subquery with `@` 2.42 moves the window along with the steps.
+            // With `@` 2.42 moves the window along with the steps all the same.
             ("predict_linear", Type::Matrix) => {
                 let tree = self.matrix(depth);
                 if !tree.text().contains('@') || self.dialect == Dialect::Whole {
                     return tree;
                 }
                 let selector = self.plain_selector();
-                self.windowed(selector)
+                let parts = ["", "[10m] offset 1m"];
+                Tree::node(Type::Matrix, Exactness::Exact, &parts, vec![selector])
             }
             // Its factors are between 0 and 1.
             ("double_exponential_smoothing", Type::Scalar) => {

@@ -20,7 +20,6 @@ impl<'b> Source<'b> {
         Source { state, bytes: &[] }
     }
 
-    #[expect(dead_code, reason = "of the fuzz target, which shares this file")]
     pub(crate) fn of(bytes: &'b [u8]) -> Source<'b> {
         Source { state: 0, bytes }
     }
@@ -633,8 +632,8 @@ impl Maker<'_, '_> {
             _ => self.label_list(),
         };
         let group = match self.source.below(5) {
-            0 => " group_left".to_owned(),
-            1 => " group_right".to_owned(),
+            0 => " group_left ()".to_owned(),
+            1 => " group_right ()".to_owned(),
             2 => {
                 let side = *self.source.pick(&["left", "right"]);
                 // A label that is matched on cannot be taken over as well.

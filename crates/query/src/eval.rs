@@ -110,7 +110,7 @@ pub fn range(
             options.limits.steps
         )));
     }
-    let question = Question { start: steps.start, end: steps.last(), step: steps.step };
+    let question = Question { start: steps.start, end: steps.end, step: steps.step };
     let mut context = Context::new(reader, options, question);
     let series = match context.eval(expr, steps)? {
         Value::Scalar(values) => vec![Series { metric: Metric::default(), values }],

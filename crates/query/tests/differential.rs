@@ -9,6 +9,8 @@
     reason = "a test starts its peer, talks with it, and panics where it fails"
 )]
 
+#[path = "common/bounded.rs"]
+mod bounded;
 #[path = "common/generate.rs"]
 mod generate;
 #[path = "differential/peer.rs"]
@@ -85,6 +87,26 @@ fn random_expressions_answer_as_prometheus_does() {
     );
     // Nothing that answers nothing would ever differ.
     assert!(tally.with_values * 3 > tally.asked, "too many answers are empty: {tally:?}");
+}
+
+/// The whole language, asked of this evaluator alone; the fuzz target `promql_eval` does the same.
+#[test]
+fn whatever_is_asked_keeps_to_its_limits_and_a_step_is_its_instant() {
+    let is_long = std::env::var_os("FAROL_TORTURE").is_some();
+    let count = if is_long { 100_000 } else { 3000 };
+    let seed = number("FAROL_SEED").unwrap_or(1);
+    let mut world = World::new(&[]);
+    for n in 0..count {
+        let mut source = Source::seeded(seed.wrapping_mul(1_000_003).wrapping_add(n));
+        if n % 500 == 0 {
+            world = World::new(&series(&mut source));
+        }
+        // Half of them as a fuzzer would: from bytes that end.
+        let bytes: Vec<u8> = (0..source.below(200)).map(|_| source.below(256) as u8).collect();
+        let mut source = if n % 2 == 0 { source } else { Source::of(&bytes) };
+        let tree = expression(&mut source, Dialect::Whole);
+        bounded::ask(&world.reader(), &tree, &mut source);
+    }
 }
 
 #[derive(Debug, Default)]

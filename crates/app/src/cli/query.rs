@@ -276,21 +276,24 @@ mod tests {
 
     #[test]
     fn a_question_is_about_one_time_or_a_course_of_steps() {
-        let steps = |start, step, count| Ok(When::Steps(Steps { start, step, count }));
+        let steps = |start, end, step, count| Ok(When::Steps(Steps { start, end, step, count }));
         assert_eq!(when(&[]), Ok(When::At(Timestamp::from_millis(NOW))));
         assert_eq!(when(&["--time", "1m"]), Ok(When::At(Timestamp::from_millis(NOW - 60_000))));
-        assert_eq!(when(&["--range", "1h"]), steps(NOW - 3_600_000, 15_000, 241));
-        assert_eq!(when(&["--range", "1m"]), steps(NOW - 60_000, 1000, 61));
+        assert_eq!(when(&["--range", "1h"]), steps(NOW - 3_600_000, NOW, 15_000, 241));
+        assert_eq!(when(&["--range", "1m"]), steps(NOW - 60_000, NOW, 1000, 61));
         assert_eq!(
             when(&["--range", "1h", "--end", "1699999000", "--step", "30m"]),
-            steps(1_699_999_000_000 - 3_600_000, 1_800_000, 3)
+            steps(1_699_999_000_000 - 3_600_000, 1_699_999_000_000, 1_800_000, 3)
         );
         assert_eq!(
             when(&["--start", "1699999000", "--step", "5m"]),
-            steps(1_699_999_000_000, 300_000, 4)
+            steps(1_699_999_000_000, NOW, 300_000, 4)
         );
         // A year: in whole days.
-        assert_eq!(when(&["--range", "365d"]), steps(NOW - 365 * 86_400_000, 172_800_000, 183));
+        assert_eq!(
+            when(&["--range", "365d"]),
+            steps(NOW - 365 * 86_400_000, NOW, 172_800_000, 183)
+        );
     }
 
     #[test]

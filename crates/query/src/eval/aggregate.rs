@@ -34,7 +34,7 @@ impl Context<'_> {
         let scalar = match &parameter {
             Some(Value::Scalar(values)) => values,
             Some(Value::Text(label)) => {
-                return self.count_values(groups, label, &aggregate.grouping, steps);
+                return self.count_values(groups, &aggregate.grouping, label, steps);
             }
             Some(Value::Vector(_)) | None => &Vec::new(),
         };
@@ -178,17 +178,17 @@ impl Context<'_> {
     fn count_values(
         &mut self,
         groups: Vec<Group>,
-        label: &Text,
         grouping: &Grouping,
+        label: &Text,
         steps: Steps,
     ) -> Result<Value, EvalError> {
         if label.is_empty() {
-            return Err(EvalError::Failed("invalid label name \"\"".to_owned()));
+            return Err(EvalError::Failed("invalid label name \"\" for count_values".to_owned()));
         }
-        // What is grouped without has no such label, not even a new one.
+        // What is to be left out is left out, even the label that was to be made.
         let is_left_out = match grouping {
             Grouping::By(_) => false,
-            Grouping::Without(labels) => *label == NAME || labels.contains(label),
+            Grouping::Without(labels) => labels.contains(label) || *label == NAME,
         };
         let mut found: Vec<Series> = Vec::new();
         let mut places: HashMap<Metric, usize> = HashMap::new();

@@ -242,7 +242,7 @@ proptest! {
                 (time, value)
             })
             .collect();
-        let steps = Steps { start, step, count: 40 };
+        let steps = Steps::new(start, start + 39 * step, step);
         for name in BY_WINDOW {
             let got = run(name, &samples, steps, range, &[], "m").out;
             for (end, got) in steps.times().zip(got) {
@@ -264,7 +264,7 @@ proptest! {
     ) {
         let samples: Vec<(i64, f64)> =
             values.iter().enumerate().map(|(place, value)| (place as i64 * 1000, *value)).collect();
-        let steps = Steps { start: 0, step: 1000, count: 60 };
+        let steps = Steps::new(0, 59_000, 1000);
         let all = run("increase", &samples, steps, range * 1000, &[], "m_total").out;
         for (place, end) in steps.times().enumerate() {
             let own: Vec<(i64, f64)> = samples
@@ -301,7 +301,7 @@ fn no_function_over_a_range_panics_on_what_is_no_number() {
         let Body::Window(_) = function.body else { continue };
         for scalar in [0.5, NAN, f64::INFINITY, -1.0] {
             for range in [1, 2, 5, 100] {
-                let steps = Steps { start: -3, step: 1, count: 25 };
+                let steps = Steps::new(-3, 21, 1);
                 run(function.name, &samples, steps, range, &[scalar, scalar], "m");
                 run(function.name, &[], steps, range, &[scalar, scalar], "m");
             }

@@ -20,7 +20,6 @@ impl<'b> Source<'b> {
         Source { state, bytes: &[] }
     }
 
-    #[expect(dead_code, reason = "of the fuzz target, which shares this file")]
     pub(crate) fn of(bytes: &'b [u8]) -> Source<'b> {
         Source { state: 0, bytes }
     }
@@ -390,6 +389,15 @@ impl Maker<'_, '_> {
         self.subquery(inner)
     }
 
+    /// Certainly a number.
+    fn tame(&mut self) -> Tree {
+        let name = *self.source.pick(&["requests_total", "errors_total", BUCKETS]);
+        let mut tree = self.selector_of(name);
+        let factor = *self.source.pick(&["", " * 10000", " * -1e6", " * 86400"]);
+        tree.parts[0].push_str(factor);
+        tree
+    }
+
     /// A range of a counter: of the counters' functions.
     fn counter_matrix(&mut self) -> Tree {
         let name = *self.source.pick(&["requests_total", "errors_total", BUCKETS]);
@@ -491,6 +499,12 @@ impl Maker<'_, '_> {
             ]);
             matchers.push(matcher);
         }
+        if name == "load" && self.source.percent(40) {
+            let name = *self.source.pick(&["load|limit", "l.*", "load|errors_total"]);
+            matchers.push("instance!=\"b:1\"");
+            let text = format!("{{__name__=~\"{name}\",{}}}", matchers.join(","));
+            return Tree::leaf(Type::Vector, Exactness::Exact, text);
+        }
         let text = match matchers.is_empty() {
             true => name.to_owned(),
             false => format!("{name}{{{}}}", matchers.join(",")),
@@ -591,6 +605,10 @@ impl Maker<'_, '_> {
             false => tree,
         };
         let children = vec![operand(left), operand(right)];
+        if sign == "atan2" && kind == Type::Vector {
+            // 2.42 left the name with it.
+            return Tree::node(kind, Exactness::Loose, &["abs(", &middle, ")"], children);
+        }
         Tree::node(kind, exactness.max(of_sign), &["", &middle, ""], children)
     }
 
@@ -614,8 +632,8 @@ impl Maker<'_, '_> {
             _ => self.label_list(),
         };
         let group = match self.source.below(5) {
-            0 => " group_left".to_owned(),
-            1 => " group_right".to_owned(),
+            0 => " group_left ()".to_owned(),
+            1 => " group_right ()".to_owned(),
             2 => {
                 let side = *self.source.pick(&["left", "right"]);
                 // A label that is matched on cannot be taken over as well.
@@ -690,7 +708,10 @@ impl Maker<'_, '_> {
             }
             "count_values" => {
                 let inner = self.plain_selector();
-                let label = *self.source.pick(&["value", "job"]);
+                // With `by`, 2.42 loses a label if the new one does not sort last.
+                let labels = ["value", "job"];
+                let label =
+                    *self.source.pick(&labels[..if grouping.starts_with(" by") { 1 } else { 2 }]);
                 of(Exactness::Exact, inner, &format!("count_values(\"{label}\", "))
             }
             "limitk" => {
@@ -705,7 +726,9 @@ impl Maker<'_, '_> {
                 of(exactness, inner, &format!("limit_ratio({ratio}, "))
             }
             _ => {
-                let inner = self.vector(depth);
+                // Of one infinite value alone 2.42 says that it deviates by 0.
+                let is_deviation = name.starts_with("std") && self.dialect == Dialect::Shared;
+                let inner = if is_deviation { self.tame() } else { self.vector(depth) };
                 let exactness = match name {
                     "count" | "group" => Exactness::Exact,
                     "min" | "max" => inner.exactness,
@@ -802,13 +825,28 @@ impl Maker<'_, '_> {
             ("rate" | "increase", Type::Matrix) if self.dialect == Dialect::Shared => {
                 self.counter_matrix()
             }
-            // Whether a value is above another decides.
+            // Of what is no number, or too large a one, 2.42 answers as its processor does.
             (
-                "changes" | "resets" | "irate" | "ceil" | "floor" | "round" | "sgn"
-                | "day_of_month" | "day_of_week" | "day_of_year" | "days_in_month" | "hour"
+                "day_of_month" | "day_of_week" | "day_of_year" | "days_in_month" | "hour"
                 | "minute" | "month" | "year",
                 _,
+            ) if self.dialect == Dialect::Shared => self.tame(),
+            // Whether a value is above another decides; or a large one's last digits do.
+            (
+                "changes" | "resets" | "irate" | "ceil" | "floor" | "round" | "sgn" | "sin" | "cos"
+                | "tan" | "exp",
+                _,
             ) => self.same(kind, depth),
+            // With `@` 2.42 moves the window along with the steps all the same.
+            ("predict_linear", Type::Matrix) => {
+                let tree = self.matrix(depth);
+                if !tree.text().contains('@') || self.dialect == Dialect::Whole {
+                    return tree;
+                }
+                let selector = self.plain_selector();
+                let parts = ["", "[10m] offset 1m"];
+                Tree::node(Type::Matrix, Exactness::Exact, &parts, vec![selector])
+            }
             // Its factors are between 0 and 1.
             ("double_exponential_smoothing", Type::Scalar) => {
                 Tree::leaf(kind, Exactness::Exact, *self.source.pick(&["0.25", "0.5", "0.75"]))

@@ -48,6 +48,16 @@ pub struct Opened {
     pub imported: Vec<String>,
 }
 
+impl Opened {
+    /// From where on a stream of the journal is to be applied again.
+    pub fn replays_from(&self, stream: Stream) -> Option<Position> {
+        match stream {
+            Stream::Received => self.received_from,
+            Stream::Metrics | Stream::Events | Stream::Logs => self.replay_from,
+        }
+    }
+}
+
 /// What a store holds and has met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {

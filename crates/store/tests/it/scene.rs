@@ -60,16 +60,14 @@ pub(crate) fn apply(store: &mut Store, applied: &Applied) {
 
 /// Applies what the store does not have, as it says itself.
 pub(crate) fn replay(opened: Opened, history: &[Applied]) -> Store {
+    let is_wanted = |applied: &&Applied| {
+        let from = opened.replays_from(applied.position.stream);
+        from.is_none_or(|from| applied.position >= from)
+    };
+    let wanted: Vec<&Applied> = history.iter().filter(is_wanted).collect();
     let mut store = opened.store;
     let mut upkeep = store.upkeep();
-    let from = |stream| match stream {
-        Stream::Received => opened.received_from,
-        Stream::Metrics | Stream::Events | Stream::Logs => opened.replay_from,
-    };
-    let is_wanted = |applied: &&Applied| {
-        from(applied.position.stream).is_none_or(|from| applied.position >= from)
-    };
-    for applied in history.iter().filter(is_wanted) {
+    for applied in wanted {
         apply(&mut store, applied);
         // As whoever replays much does: memory holds so many windows and no more.
         if upkeep.waiting() >= 200 {

@@ -17,6 +17,7 @@ mod kill;
 mod load;
 mod network;
 mod program;
+mod remote_write;
 mod simulate;
 mod store;
 mod textfile;

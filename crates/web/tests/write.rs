@@ -58,14 +58,14 @@ async fn start(settings: Settings) -> Server {
 
 impl Server {
     /// Answers every part that comes, and gives all of them back.
-    fn journal(&mut self, answer: Result<(), String>) -> mpsc::UnboundedReceiver<Batch> {
+    fn journal(&mut self, answer: Result<(), String>) -> mpsc::Receiver<Batch> {
         let (_, other) = mpsc::channel(1);
         let mut commands = std::mem::replace(&mut self.commands, other);
-        let (journaled, batches) = mpsc::unbounded_channel();
+        let (journaled, batches) = mpsc::channel(64);
         tokio::spawn(async move {
             while let Some(command) = commands.recv().await {
                 let Command::Write { batch, reply } = command else { panic!("{command:?}") };
-                journaled.send(batch).ok();
+                journaled.send(batch).await.ok();
                 reply.send(answer.clone()).ok();
             }
         });

@@ -17,8 +17,10 @@ use std::{
 
 use farol_collect::own;
 use farol_journal::{Journal, JournalError};
-use farol_model::{Current, Lane, Record, Snapshot, State, Text, Timestamp, Verdict, Writer};
-use tokio::sync::watch;
+use farol_model::{
+    Batch, Current, Lane, Record, Snapshot, State, Text, Timestamp, Verdict, Writer,
+};
+use tokio::sync::{oneshot, watch};
 
 use crate::{clock, history::Feed};
 
@@ -27,6 +29,8 @@ use crate::{clock, history::Feed};
 pub enum Event {
     /// A lane's tick. The flag is lowered once it is applied: the lane may then send its next.
     Sampled { snapshot: Snapshot, in_flight: Arc<AtomicBool> },
+    /// Samples that another program has sent. It is told when they are in the journal, or why not.
+    Received { batch: Batch, ack: oneshot::Sender<Result<(), String>> },
     /// Something happened to Farol itself (a reload, for instance); it is journaled.
     Happened { event: Text, message: Text },
     /// The last event: what is under way is written and synced.
@@ -141,6 +145,10 @@ impl Core {
                 in_flight.store(false, Ordering::Release);
                 self.note_figures(lane, lap.elapsed());
             }
+            Event::Received { batch, ack } => {
+                // Who has sent them may have gone; they are stored all the same.
+                ack.send(self.received(batch)).ok();
+            }
             Event::Happened { event, message } => self.happened(event, message, now),
             Event::Stop => self.stop(now),
         }
@@ -195,12 +203,27 @@ impl Core {
             Ok(at) => {
                 self.journaled = Some(snapshot.at);
                 if let Some(history) = &mut self.history {
-                    history.hand_over(at, snapshot);
+                    history.hand_over(at, Record::Snapshot(Arc::clone(snapshot)));
                 }
                 self.close_gap(now);
             }
             Err(reason) => self.widen_gap(snapshot.at, reason.into()),
         }
+    }
+
+    /// What cannot be journaled its sender keeps, and sends again: it leaves no gap.
+    fn received(&mut self, batch: Batch) -> Result<(), String> {
+        self.reopen_if_due();
+        let journal = match &mut self.journal {
+            JournalSlot::Open(journal) => journal,
+            JournalSlot::Closed { reason, .. } => return Err(reason.to_string()),
+        };
+        let record = Record::Received(Arc::new(batch));
+        let at = journal.append(&record).map_err(|error| error.to_string())?;
+        if let Some(history) = &mut self.history {
+            history.hand_over(at, record);
+        }
+        Ok(())
     }
 
     fn widen_gap(&mut self, at: Timestamp, reason: Text) {

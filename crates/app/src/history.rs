@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -26,12 +26,16 @@ use farol_collect::{own, top_rows};
 use farol_disk::{Disk, MemoryDisk};
 use farol_journal::{Item, JournalError, Reader, ReaderStats, StartAt};
 use farol_model::{Position, Record, Snapshot, Stream};
-use farol_store::{Store, StoreError};
+use farol_store::{Opened, Store, StoreError};
 
 use crate::{clock, config::Config, run::Shape, threads, upkeep::StoreUpkeep};
 
 /// Records that may wait for the store: minutes of them. Beyond it they are read from the journal.
 const WAITING: usize = 256;
+/// Received samples that may wait for it, of 16 bytes and more each.
+const WAITING_SAMPLES: usize = 1 << 19;
+/// The journal's streams that the store follows.
+pub(crate) const FOLLOWED: [Stream; 2] = [Stream::Metrics, Stream::Received];
 /// How often a journal that another process writes is looked at, as in `follow`.
 const LOOK: Duration = Duration::from_millis(200);
 /// How often the thread looks up where the core hands over what it appends.
@@ -110,34 +114,66 @@ pub struct History {
     held: Option<SyncSender<Appended>>,
 }
 
-/// A snapshot that the core has just journaled.
+/// What the core has just journaled.
 #[derive(Debug)]
 struct Appended {
-    /// The line that the core wrote before it, unless this is its first.
+    /// The line of the same stream that the core wrote before it, unless this is its first.
     previous: Option<Position>,
     at: Position,
-    snapshot: Arc<Snapshot>,
+    record: Record,
+}
+
+impl Appended {
+    /// Received samples that it holds.
+    fn samples(&self) -> usize {
+        match &self.record {
+            Record::Received(batch) => batch.samples(),
+            Record::Snapshot(_) | Record::Event(_) => 0,
+        }
+    }
+}
+
+/// What the two ends know of what is between them.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Received samples that wait.
+    samples: AtomicUsize,
+    /// Something found no room: the journal has it.
+    is_behind: AtomicBool,
 }
 
 /// The core's end: takes what was appended, at once or not at all.
 #[derive(Debug)]
 pub struct Feed {
     to: SyncSender<Appended>,
-    previous: Option<Position>,
+    queue: Arc<Queue>,
+    /// In the order of [`FOLLOWED`].
+    previous: [Option<Position>; FOLLOWED.len()],
     /// That nobody takes it any more is said once.
     is_told: bool,
 }
 
 impl Feed {
-    fn new(to: SyncSender<Appended>) -> Feed {
-        Feed { to, previous: None, is_told: false }
+    fn new(to: SyncSender<Appended>, queue: Arc<Queue>) -> Feed {
+        Feed { to, queue, previous: Default::default(), is_told: false }
     }
 
-    pub fn hand_over(&mut self, at: Position, snapshot: &Arc<Snapshot>) {
-        let previous = self.previous.replace(at);
-        // What finds no room is read from the journal: the next one does not follow on what was
-        // applied, and that is noticed.
-        let sent = self.to.try_send(Appended { previous, at, snapshot: Arc::clone(snapshot) });
+    pub fn hand_over(&mut self, at: Position, record: Record) {
+        let Some(place) = track_of(at.stream) else { return };
+        let previous = self.previous[place].replace(at);
+        let appended = Appended { previous, at, record };
+        let samples = appended.samples();
+        // What finds no room is read from the journal.
+        if self.queue.samples.load(Ordering::Acquire) + samples > WAITING_SAMPLES {
+            self.queue.is_behind.store(true, Ordering::Release);
+            return;
+        }
+        self.queue.samples.fetch_add(samples, Ordering::AcqRel);
+        let sent = self.to.try_send(appended);
+        if sent.is_err() {
+            self.queue.samples.fetch_sub(samples, Ordering::AcqRel);
+            self.queue.is_behind.store(true, Ordering::Release);
+        }
         if matches!(sent, Err(TrySendError::Disconnected(_))) && !self.is_told {
             self.is_told = true;
             tracing::error!(
@@ -147,18 +183,24 @@ impl Feed {
     }
 }
 
+/// The place of a stream in [`FOLLOWED`].
+fn track_of(stream: Stream) -> Option<usize> {
+    FOLLOWED.iter().position(|followed| *followed == stream)
+}
+
 impl History {
     /// Opens the store and keeps it in step with the core that the feed is for.
     pub fn fed(settings: Settings) -> anyhow::Result<(History, Feed)> {
         let (to, inbox) = sync_channel(WAITING);
-        let history = History::start(settings, inbox, true)?;
-        Ok((history, Feed::new(to)))
+        let queue = Arc::<Queue>::default();
+        let history = History::start(settings, inbox, Some(Arc::clone(&queue)))?;
+        Ok((history, Feed::new(to, queue)))
     }
 
     /// Opens the store and keeps it in step with a journal that another process writes.
     pub fn following(settings: Settings) -> anyhow::Result<History> {
         let (to, inbox) = sync_channel(1);
-        let history = History::start(settings, inbox, false)?;
+        let history = History::start(settings, inbox, None)?;
         Ok(History { held: Some(to), ..history })
     }
 
@@ -166,14 +208,15 @@ impl History {
     fn start(
         settings: Settings,
         inbox: Receiver<Appended>,
-        is_fed: bool,
+        queue: Option<Arc<Queue>>,
     ) -> anyhow::Result<History> {
         let max_bytes = settings.place.config.max_bytes;
         settings.board.update(|figures| {
             figures.store = Some(own::StoreFigures { max_bytes, ..own::StoreFigures::default() });
         });
         let stop = Arc::new(AtomicBool::new(false));
-        let mut keeping = Keeping::new(settings, Arc::clone(&stop));
+        let is_fed = queue.is_some();
+        let mut keeping = Keeping::new(settings, Arc::clone(&stop), queue.unwrap_or_default());
         if let Err(error) = keeping.open() {
             if matches!(error, StoreError::Locked { .. }) {
                 return Err(error.into());
@@ -201,13 +244,10 @@ impl History {
 struct Keeping {
     settings: Settings,
     stop: Arc<AtomicBool>,
+    queue: Arc<Queue>,
     store: Option<Store>,
-    /// Where the journal is read on; none while what the core hands over follows on what is applied.
-    reader: Option<Reader>,
-    /// Where the reading begins when there is no reader.
-    start: StartAt,
-    /// The line that was applied last.
-    applied: Option<Position>,
+    /// In the order of [`FOLLOWED`].
+    tracks: [Track; FOLLOWED.len()],
     tried_to_open: Instant,
     told_figures: Option<Instant>,
     /// What the first reading up to the journal's end took.
@@ -216,15 +256,31 @@ struct Keeping {
     complaint: Option<String>,
 }
 
+/// How far one stream was followed.
+struct Track {
+    stream: Stream,
+    /// Where it is read on; none while what the core hands over follows on what is applied.
+    reader: Option<Reader>,
+    /// Where the reading begins when there is no reader.
+    start: StartAt,
+    /// The line that was applied last.
+    applied: Option<Position>,
+}
+
+impl Track {
+    fn new(stream: Stream, start: StartAt) -> Track {
+        Track { stream, reader: None, start, applied: None }
+    }
+}
+
 impl Keeping {
-    fn new(settings: Settings, stop: Arc<AtomicBool>) -> Keeping {
+    fn new(settings: Settings, stop: Arc<AtomicBool>, queue: Arc<Queue>) -> Keeping {
         Keeping {
             settings,
             stop,
+            queue,
             store: None,
-            reader: None,
-            start: StartAt::Oldest,
-            applied: None,
+            tracks: FOLLOWED.map(|stream| Track::new(stream, StartAt::Oldest)),
             tried_to_open: clock::lap(),
             told_figures: None,
             replay: None,
@@ -244,21 +300,24 @@ impl Keeping {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            if self.queue.is_behind.swap(false, Ordering::AcqRel) {
+                self.catch_up();
+            }
             self.open_if_due();
             self.tell_figures_if_due();
         }
     }
 
     fn take(&mut self, appended: Appended) {
-        let Appended { previous, at, snapshot } = appended;
-        let Some(store) = &mut self.store else { return };
-        if previous.is_some() && previous == self.applied {
-            store.apply(at, &Record::Snapshot(Arc::clone(&snapshot)), true);
-            self.applied = Some(at);
-            self.reader = None;
-            self.start = StartAt::Position(at);
-            self.note_applied(&snapshot);
-        } else if self.applied.is_none_or(|applied| applied < at) {
+        self.queue.samples.fetch_sub(appended.samples(), Ordering::AcqRel);
+        let Appended { previous, at, record } = appended;
+        let Some(place) = track_of(at.stream).filter(|_| self.store.is_some()) else { return };
+        let applied = self.tracks[place].applied;
+        if previous.is_some() && previous == applied {
+            self.apply(place, at, &record, true);
+            self.tracks[place].reader = None;
+            self.tracks[place].start = StartAt::Position(at);
+        } else if applied.is_none_or(|applied| applied < at) {
             self.catch_up();
         }
     }
@@ -269,13 +328,13 @@ impl Keeping {
             return;
         }
         let lap = clock::lap();
-        let snapshots = self.catch_up();
+        let records = self.catch_up();
         let took = lap.elapsed();
-        self.replay = Some(own::Replay { snapshots, seconds: took.as_secs_f64() });
+        self.replay = Some(own::Replay { records, seconds: took.as_secs_f64() });
         self.tell_figures();
         let reader = self.store.as_ref().map(Store::reader);
         *self.settings.reader.lock().unwrap_or_else(PoisonError::into_inner) = reader;
-        tracing::info!(snapshots, ?took, "the store has taken what the journal holds beyond it");
+        tracing::info!(records, ?took, "the store has taken what the journal holds beyond it");
     }
 
     /// Applies everything that the journal holds beyond what was applied, and says how much it was.
@@ -284,17 +343,20 @@ impl Keeping {
             return 0;
         }
         let mut applied = 0;
-        match self.read_on(&mut applied) {
+        let mut read = || -> Result<(), JournalError> {
+            (0..FOLLOWED.len()).try_for_each(|place| self.read_on(place, &mut applied))
+        };
+        match read() {
             Ok(()) => self.complaint = None,
             Err(error) => self.complain(&error),
         }
         applied
     }
 
-    fn read_on(&mut self, applied: &mut u64) -> Result<(), JournalError> {
-        let mut reader = match self.reader.take() {
+    fn read_on(&mut self, place: usize, applied: &mut u64) -> Result<(), JournalError> {
+        let mut reader = match self.tracks[place].reader.take() {
             Some(reader) => reader,
-            None => self.open_reader()?,
+            None => self.open_reader(place)?,
         };
         let before = reader.stats();
         let result = loop {
@@ -304,8 +366,8 @@ impl Keeping {
             match reader.next() {
                 Ok(Some(Item::Line(line))) => {
                     // A reader that was opened at the line applied last gives it again.
-                    if self.applied != Some(line.position) {
-                        self.apply(line.position, &line.record, line.complete);
+                    if self.tracks[place].applied != Some(line.position) {
+                        self.apply(place, line.position, &line.record, line.complete);
                         self.tidy_if_due();
                         *applied += 1;
                     }
@@ -317,14 +379,14 @@ impl Keeping {
             }
         };
         tell_damage(before, reader.stats());
-        self.reader = Some(reader);
+        self.tracks[place].reader = Some(reader);
         result
     }
 
-    fn apply(&mut self, at: Position, record: &Record, complete: bool) {
+    fn apply(&mut self, place: usize, at: Position, record: &Record, complete: bool) {
         let Some(store) = &mut self.store else { return };
         store.apply(at, record, complete);
-        self.applied = Some(at);
+        self.tracks[place].applied = Some(at);
         if let Record::Snapshot(snapshot) = record {
             self.note_applied(snapshot);
         }
@@ -343,9 +405,10 @@ impl Keeping {
         self.update(|figures| figures.newest_applied = Some(snapshot.at));
     }
 
-    fn open_reader(&self) -> Result<Reader, JournalError> {
+    fn open_reader(&self, place: usize) -> Result<Reader, JournalError> {
         let Settings { disk, logs, .. } = &self.settings;
-        Reader::open(Arc::clone(disk), logs, Stream::Metrics, self.start)
+        let track = &self.tracks[place];
+        Reader::open(Arc::clone(disk), logs, track.stream, track.start)
     }
 
     fn open(&mut self) -> Result<(), StoreError> {
@@ -356,7 +419,8 @@ impl Keeping {
             tracing::error!(file = %file.display(), %error, "a file of the store cannot be used");
         }
         let Settings { disk, logs, .. } = &self.settings;
-        self.start = start_at(disk, logs, opened.replay_from);
+        self.tracks =
+            FOLLOWED.map(|stream| Track::new(stream, start_at(disk, logs, stream, &opened)));
         let board = &self.settings.board;
         let upkeep = StoreUpkeep::new(opened.store.upkeep(), opened.imported, Arc::clone(board));
         *lock(&self.settings.upkeep) = Some(upkeep);
@@ -421,10 +485,15 @@ fn lock(slot: &UpkeepSlot) -> MutexGuard<'_, Option<StoreUpkeep>> {
 pub(crate) fn start_at(
     disk: &Arc<dyn Disk>,
     logs: &Path,
-    replay_from: Option<Position>,
+    stream: Stream,
+    opened: &Opened,
 ) -> StartAt {
-    let Some(from) = replay_from else { return StartAt::Oldest };
-    let end = Reader::open(Arc::clone(disk), logs, Stream::Metrics, StartAt::End)
+    begin_at(disk, logs, stream, opened.replays_from(stream))
+}
+
+fn begin_at(disk: &Arc<dyn Disk>, logs: &Path, stream: Stream, from: Option<Position>) -> StartAt {
+    let Some(from) = from else { return StartAt::Oldest };
+    let end = Reader::open(Arc::clone(disk), logs, stream, StartAt::End)
         .ok()
         .and_then(|reader| reader.position());
     match end {
@@ -457,6 +526,7 @@ fn holdings(stats: &farol_store::Stats) -> own::StoreHoldings {
         held_snapshots: stats.held,
         over_limit_samples: stats.over_limit,
         folded_samples: stats.folded,
+        repeated_samples: stats.repeated,
         damaged_parts: stats.damaged,
     }
 }
@@ -521,7 +591,7 @@ mod tests {
         let journal = Journal::open(Arc::new(disk.clone()), LOGS, settings).unwrap();
         let current = watch::channel(Arc::new(Current::default())).0;
         let (to, inbox) = sync_channel(waiting);
-        let feed = Feed::new(to);
+        let feed = Feed::new(to, Arc::default());
         (Core::new("pi".into(), journal, current, Arc::default()).feeding(feed), inbox)
     }
 
@@ -536,7 +606,7 @@ mod tests {
             reader: ReaderSlot::default(),
             board: Arc::default(),
         };
-        Keeping::new(settings, Arc::default())
+        Keeping::new(settings, Arc::default(), Arc::default())
     }
 
     fn tick(second: i64) -> Event {
@@ -587,10 +657,13 @@ mod tests {
         let mut scene = Scene::with_room_for(8);
         scene.tick(1);
         scene.drain();
-        assert!(scene.keeping.reader.is_some(), "who wrote before this core is not known");
+        assert!(
+            scene.keeping.tracks[0].reader.is_some(),
+            "who wrote before this core is not known"
+        );
         scene.tick(5);
         scene.drain();
-        assert!(scene.keeping.reader.is_none(), "the rest was handed over");
+        assert!(scene.keeping.tracks[0].reader.is_none(), "the rest was handed over");
         assert_eq!((scene.stored(), scene.held()), ((0..6).collect(), 0));
     }
 
@@ -648,11 +721,14 @@ mod tests {
         }
         let end = |offset| Position { stream: Stream::Metrics, segment: 1, offset };
         let shared: Arc<dyn Disk> = Arc::new(disk);
-        let begin = |from| start_at(&shared, Path::new(LOGS), from);
+        let begin = |from| begin_at(&shared, Path::new(LOGS), Stream::Metrics, from);
         assert_eq!(begin(Some(end(10))), StartAt::Position(end(10)));
         assert_eq!(begin(Some(end(1 << 30))), StartAt::Oldest);
         let emptied: Arc<dyn Disk> = Arc::new(CrashDisk::new());
-        assert_eq!(start_at(&emptied, Path::new(LOGS), Some(end(10))), StartAt::Oldest);
+        assert_eq!(
+            begin_at(&emptied, Path::new(LOGS), Stream::Metrics, Some(end(10))),
+            StartAt::Oldest
+        );
         assert_eq!(begin(None), StartAt::Oldest);
     }
 }

@@ -8,12 +8,11 @@ use std::{
 
 use farol_disk::Disk;
 use farol_journal::{Item, Reader};
-use farol_model::Stream;
 use farol_store::Store;
 
 use crate::{
     config::Config,
-    history::{self, MOST_WAITING_WINDOWS},
+    history::{self, FOLLOWED, MOST_WAITING_WINDOWS},
     run::{Shape, group_id},
 };
 
@@ -23,7 +22,7 @@ pub struct Looked {
     pub folder: PathBuf,
     /// What could not be used, of the store and of the journal, in words.
     pub damage: Vec<String>,
-    /// Snapshots that are in the journal only, so far.
+    /// Snapshots and lines of received samples that are in the journal only, so far.
     pub replayed: u64,
 }
 
@@ -54,23 +53,25 @@ pub fn look_at(
 ) -> anyhow::Result<Looked> {
     let folder = config.dir.clone();
     let opened = Store::open_read_only(Arc::clone(disk), config)?;
-    let start = history::start_at(disk, logs, opened.replay_from);
-    let mut reader = Reader::open(Arc::clone(disk), logs, Stream::Metrics, start)?;
+    let starts = FOLLOWED.map(|stream| (stream, history::start_at(disk, logs, stream, &opened)));
     let damage = opened.set_aside.iter().map(|(_, reason)| reason.to_string()).collect();
     let mut looked = Looked { store: opened.store, folder, damage, replayed: 0 };
     let mut upkeep = looked.store.upkeep();
-    while let Some(item) = reader.next()? {
-        match item {
-            Item::Line(line) => {
-                looked.store.apply(line.position, &line.record, line.complete);
-                looked.replayed += 1;
+    for (stream, start) in starts {
+        let mut reader = Reader::open(Arc::clone(disk), logs, stream, start)?;
+        while let Some(item) = reader.next()? {
+            match item {
+                Item::Line(line) => {
+                    looked.store.apply(line.position, &line.record, line.complete);
+                    looked.replayed += 1;
+                }
+                Item::Damage(found) => looked.damage.push(found.to_string()),
+                Item::Gap(gap) => looked.damage.push(gap.to_string()),
             }
-            Item::Damage(found) => looked.damage.push(found.to_string()),
-            Item::Gap(gap) => looked.damage.push(gap.to_string()),
-        }
-        // A long tail is made small in memory.
-        if upkeep.waiting() >= MOST_WAITING_WINDOWS {
-            looked.damage.extend(upkeep.round().errors.iter().map(ToString::to_string));
+            // A long tail is made small in memory.
+            if upkeep.waiting() >= MOST_WAITING_WINDOWS {
+                looked.damage.extend(upkeep.round().errors.iter().map(ToString::to_string));
+            }
         }
     }
     Ok(looked)

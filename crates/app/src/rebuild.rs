@@ -1,8 +1,9 @@
 //! `farol store rebuild`: derives a store anew from the journal, in a fresh folder beside it, and puts
 //! that in its place.
 //!
-//! What the journal cannot yield again is kept as it is: what was imported, and each block of which
-//! the journal no longer holds every snapshot. The old store stands until the new one is whole;
+//! What the journal cannot yield again is kept as it is: what was imported or received, and each block
+//! of which the journal no longer holds every snapshot. (Of what was received, what the journal yields
+//! is there twice until the blocks of its day are merged, and reads as once.) The old store stands until the new one is whole;
 //! interrupted anywhere, one of the two is in place, and the next rebuild clears away the rest.
 
 use std::{
@@ -18,7 +19,7 @@ use farol_model::{Lane, Record, Stream, Timestamp};
 use farol_store::{BlockReport, Config, Importer, Matcher, Point, Range, Store};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::history::MOST_WAITING_WINDOWS;
+use crate::history::{FOLLOWED, MOST_WAITING_WINDOWS};
 
 /// Where an import leaves its files, below the store's folder.
 const INCOMING: &str = "incoming";
@@ -147,13 +148,15 @@ fn fill(disk: &Arc<dyn Disk>, logs: &Path, config: Config) -> anyhow::Result<u64
         }
         Ok(())
     };
-    let mut reader = Reader::open(Arc::clone(disk), logs, Stream::Metrics, StartAt::Oldest)?;
     let mut snapshots = 0;
-    while let Some(item) = reader.next()? {
-        let Item::Line(line) = item else { continue };
-        store.apply(line.position, &line.record, line.complete);
-        snapshots += 1;
-        tidy(MOST_WAITING_WINDOWS)?;
+    for stream in FOLLOWED {
+        let mut reader = Reader::open(Arc::clone(disk), logs, stream, StartAt::Oldest)?;
+        while let Some(item) = reader.next()? {
+            let Item::Line(line) = item else { continue };
+            store.apply(line.position, &line.record, line.complete);
+            snapshots += u64::from(stream == Stream::Metrics);
+            tidy(MOST_WAITING_WINDOWS)?;
+        }
     }
     tidy(0)?;
     Ok(snapshots)

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
     sync::{
         Arc, PoisonError,
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
     time::Duration,
@@ -18,11 +18,11 @@ use anyhow::Context;
 use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, JournalError};
-use farol_model::{Current, Text};
+use farol_model::{Batch, Current, Text};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 
 use farol_web::door::Opening;
@@ -289,6 +289,23 @@ impl Source {
         Ok(Source::Following { follower, history, upkeep })
     }
 
+    /// Hands samples that were sent to the core, which answers. It has a place for them, but for a disk
+    /// that hangs.
+    fn receive(&self, batch: Batch, ack: oneshot::Sender<Result<(), String>>) {
+        let Source::Collecting { core, .. } = self else {
+            ack.send(Err("this process only reads".to_owned())).ok();
+            return;
+        };
+        let busy = match core.try_send(Event::Received { batch, ack }) {
+            Ok(()) => return,
+            Err(TrySendError::Full(event)) => (event, "the journal's disk is too slow"),
+            Err(TrySendError::Disconnected(event)) => (event, "the program is stopping"),
+        };
+        if let (Event::Received { ack, .. }, reason) = busy {
+            ack.send(Err(reason.to_owned())).ok();
+        }
+    }
+
     /// Samplers first, then the core with its last lines, the store that takes them, and then what
     /// syncs and tidies.
     fn stop(self) {
@@ -454,6 +471,8 @@ impl Program {
             }
         }
 
+        // What is asked from now on is answered that nobody is there.
+        drop(inbox);
         service::notify(&[sd_notify::NotifyState::Stopping]);
         tracing::info!("stopping");
         service::exit_on_a_second(signals);
@@ -499,6 +518,7 @@ impl Program {
                 // Whoever asked may have gone.
                 reply.send(self.reload().map_err(|error| format!("{error:#}"))).ok();
             }
+            farol_web::Command::Write { batch, reply } => self.source.receive(batch, reply),
         }
     }
 

@@ -81,6 +81,11 @@ pub(crate) fn site(
             body_limit: usize::try_from(config.web.body_limit).unwrap_or(usize::MAX),
             allowed_origin: config.web.allowed_origin.clone(),
             queries: queries(config),
+            receiver: (config.web.enable_remote_write_receiver).then(|| farol_web::Receiver {
+                body_limit: usize::try_from(config.web.remote_write_body_limit)
+                    .unwrap_or(usize::MAX),
+                retention: config.store.retention,
+            }),
             read_only,
         }),
     }

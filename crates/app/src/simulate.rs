@@ -244,11 +244,13 @@ impl History {
     fn open(disk: &Arc<dyn Disk>, config: &Config) -> anyhow::Result<History> {
         let dir = history::store_dir(config, Shape::Run);
         let settings = history::store_config(config, dir, run::group_id(config)?);
-        let Opened { store, replay_from, set_aside, .. } = Store::open(Arc::clone(disk), settings)?;
+        let opened = Store::open(Arc::clone(disk), settings)?;
+        // Nothing is received here.
+        let start = history::start_at(disk, &config.logs, Stream::Metrics, &opened);
+        let Opened { store, set_aside, .. } = opened;
         if let Some((_, error)) = set_aside.into_iter().next() {
             return Err(error).context("the store in the folder is damaged");
         }
-        let start = history::start_at(disk, &config.logs, replay_from);
         let journal = Reader::open(Arc::clone(disk), &config.logs, Stream::Metrics, start)?;
         let upkeep = store.upkeep();
         Ok(History { journal, store, upkeep })

@@ -32,6 +32,7 @@ const STORE_OLDEST: &str = "farol_store_oldest_sample_timestamp_seconds";
 const STORE_HELD: &str = "farol_store_held_snapshots_total";
 const STORE_OVER_LIMIT: &str = "farol_store_over_limit_samples_total";
 const STORE_FOLDED: &str = "farol_store_folded_samples_total";
+const STORE_REPEATED: &str = "farol_store_repeated_samples_total";
 const STORE_DAMAGED: &str = "farol_store_damaged_parts_total";
 const STORE_LAST_BLOCK: &str = "farol_store_last_block_timestamp_seconds";
 const STORE_REPLAYED: &str = "farol_store_replayed_records";
@@ -80,7 +81,7 @@ pub const FOLLOWER_METRICS: &[Metric] = &[
     Metric::gauge(
         FOLLOWER_STORE_REPLAYED,
         "",
-        "Snapshots that its own store took from the journal at the start, once it has them all.",
+        "Records that its own store took from the journal at the start, once it has them all.",
     ),
     Metric::gauge(FOLLOWER_STORE_SERIES, "", "Series in its own store."),
 ];
@@ -122,7 +123,7 @@ pub fn follower_store_samples(figures: &StoreFigures) -> Vec<Sample> {
         (FOLLOWER_STORE_DEGRADED, Some(u64::from(figures.fault.is_some()))),
         (FOLLOWER_STORE_MAX_BYTES, Some(figures.max_bytes)),
         (FOLLOWER_STORE_NEWEST, newest),
-        (FOLLOWER_STORE_REPLAYED, figures.replay.map(|replay| replay.snapshots)),
+        (FOLLOWER_STORE_REPLAYED, figures.replay.map(|replay| replay.records)),
         (FOLLOWER_STORE_SERIES, held.map(|held| held.series)),
     ];
     rows.into_iter().filter_map(|(name, value)| Some(sample(name, value?))).collect()
@@ -190,12 +191,17 @@ pub const METRICS: &[Metric] = &[
         "",
         "Samples of the largest processes that were added up under one name, as they had too many.",
     ),
+    Metric::counter(
+        STORE_REPEATED,
+        "",
+        "Received samples that were dropped because their series had another at the same time.",
+    ),
     Metric::counter(STORE_DAMAGED, "", "Damaged parts of the store that were met and left out."),
     Metric::gauge(STORE_LAST_BLOCK, "seconds", "When the store last wrote a block."),
     Metric::gauge(
         STORE_REPLAYED,
         "",
-        "Snapshots that the store took from the journal when it was opened.",
+        "Records that the store took from the journal when it was opened.",
     ),
     Metric::gauge(STORE_REPLAY_SECONDS, "seconds", "How long that took."),
     Metric::gauge(
@@ -309,12 +315,13 @@ pub struct StoreHoldings {
     pub held_snapshots: u64,
     pub over_limit_samples: u64,
     pub folded_samples: u64,
+    pub repeated_samples: u64,
     pub damaged_parts: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Replay {
-    pub snapshots: u64,
+    pub records: u64,
     pub seconds: f64,
 }
 
@@ -428,7 +435,7 @@ fn push_store(out: &mut Scrape, figures: &StoreFigures, journaled: Option<Timest
         out.push(STORE_LAST_BLOCK, &[], at.as_seconds());
     }
     if let Some(replay) = figures.replay {
-        out.push(STORE_REPLAYED, &[], replay.snapshots as f64);
+        out.push(STORE_REPLAYED, &[], replay.records as f64);
         out.push(STORE_REPLAY_SECONDS, &[], rounded(replay.seconds));
     }
     if let (Some(journaled), Some(applied)) = (journaled, figures.newest_applied) {
@@ -447,6 +454,7 @@ fn push_holdings(out: &mut Scrape, held: &StoreHoldings) {
         (STORE_HELD, held.held_snapshots),
         (STORE_OVER_LIMIT, held.over_limit_samples),
         (STORE_FOLDED, held.folded_samples),
+        (STORE_REPEATED, held.repeated_samples),
         (STORE_DAMAGED, held.damaged_parts),
     ];
     for (name, value) in rows {
@@ -533,7 +541,7 @@ mod tests {
                     ..Default::default()
                 }),
                 newest_applied: Some(at(3000)),
-                replay: Some(Replay { snapshots: 7, seconds: 0.25 }),
+                replay: Some(Replay { records: 7, seconds: 0.25 }),
                 ..Default::default()
             });
         });
@@ -552,7 +560,7 @@ mod tests {
             max_bytes: 64,
             held: Some(held),
             newest_applied: Some(Timestamp::from_millis(7_500)),
-            replay: Some(Replay { snapshots: 3, seconds: 0.5 }),
+            replay: Some(Replay { records: 3, seconds: 0.5 }),
             ..StoreFigures::default()
         };
         let told: Vec<(Text, f64)> = follower_store_samples(&figures)

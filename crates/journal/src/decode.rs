@@ -12,8 +12,8 @@ use std::{
 };
 
 use farol_model::{
-    Collected, Event, Labels, Lane, Outcome, Record, Sample, Snapshot, State, Text, Timestamp,
-    TopProcess,
+    Batch, Collected, Event, Labels, Lane, Outcome, Record, STALE, Sample, Series as Sent,
+    Snapshot, State, Text, Timestamp, TopProcess,
 };
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -115,13 +115,18 @@ impl Decoder {
             };
             return Ok(Decoded { seq, record: Record::Event(event), complete: true });
         }
+        if kind == LineKind::Received {
+            let series = parts.received.ok_or("has no received")?;
+            let record = Record::Received(Arc::new(Batch { at, series }));
+            return Ok(Decoded { seq, record, complete: true });
+        }
         let lane = parts.lane.ok_or("has no lane")?;
         let interval = parts.interval.ok_or("has no interval")?;
         let state = parts.state.ok_or("has no state")?;
         let named = parts.samples.ok_or("has no samples")?;
         let base = match kind {
             LineKind::Sparse => Some(parts.base.ok_or("is sparse and has no base")?),
-            LineKind::Full | LineKind::Event => None,
+            LineKind::Full | LineKind::Event | LineKind::Received => None,
         };
         // From here on nothing fails: a line that is refused must not have become the base.
         let catalogue = &mut self.lanes[lane.index()];
@@ -337,6 +342,7 @@ enum LineKind {
     Full,
     Sparse,
     Event,
+    Received,
 }
 
 /// The values of a line's keys, as far as they came.
@@ -358,6 +364,7 @@ struct Parts {
     event: Option<Text>,
     message: Text,
     fields: Vec<(Text, Text)>,
+    received: Option<Vec<Sent>>,
 }
 
 struct LineVisitor<'a> {
@@ -413,6 +420,7 @@ impl Decoder {
             "event" => parts.event = Some(map.next_value_seed(Interned(self))?),
             "message" => parts.message = Text::from(map.next_value::<String>()?),
             "fields" => parts.fields = map.next_value_seed(Fields(self))?,
+            "received" => parts.received = Some(map.next_value_seed(SentFamilies(self))?),
             _ => {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -426,6 +434,7 @@ fn kind(word: &str) -> Option<LineKind> {
         "full" => Some(LineKind::Full),
         "sparse" => Some(LineKind::Sparse),
         "event" => Some(LineKind::Event),
+        "received" => Some(LineKind::Received),
         _ => None,
     }
 }
@@ -745,6 +754,70 @@ impl<'de> Visitor<'de> for Family<'_> {
             self.note(&key, value)?;
         }
         Ok(())
+    }
+}
+
+/// `{"up":{"job=\"a\"":[[1795341600000,1]]}}`
+struct SentFamilies<'a>(&'a mut Decoder);
+
+object_seed!(SentFamilies<'_>, Vec<Sent>, self, map, {
+    let mut found = Vec::new();
+    while let Some(name) = map.next_key_seed(Interned(self.0))? {
+        map.next_value_seed(SentFamily { decoder: self.0, name, found: &mut found })?;
+    }
+    Ok(found)
+});
+
+struct SentFamily<'a> {
+    decoder: &'a mut Decoder,
+    name: Text,
+    found: &'a mut Vec<Sent>,
+}
+
+object_seed!(SentFamily<'_>, (), self, map, {
+    while let Some(key) = map.next_key_seed(Name)? {
+        let labels = self.decoder.labels(&key).map_err(de::Error::custom)?;
+        let points: Vec<(i64, SentValue)> = map.next_value()?;
+        let point = |(at, value): (i64, SentValue)| (Timestamp::from_millis(at), value.0);
+        let points = points.into_iter().map(point).collect();
+        self.found.push(Sent { name: self.name.clone(), labels, points });
+    }
+    Ok(())
+});
+
+/// A number, its words, or that of a stale marker.
+struct SentValue(f64);
+
+impl<'de> de::Deserialize<'de> for SentValue {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<SentValue, D::Error> {
+        json.deserialize_any(NumberOrMarker).map(SentValue)
+    }
+}
+
+struct NumberOrMarker;
+
+impl Visitor<'_> for NumberOrMarker {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, \"NaN\", \"+Inf\", \"-Inf\" or \"stale\"")
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<f64, E> {
+        Ok(value)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<f64, E> {
+        Ok(value as f64)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<f64, E> {
+        Ok(value as f64)
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<f64, E> {
+        let wrong = |_| E::invalid_value(de::Unexpected::Str(word), &self);
+        if word == "stale" { Ok(STALE) } else { Number.visit_str(word).map_err(|e: E| wrong(e)) }
     }
 }
 

@@ -7,7 +7,8 @@
 use std::{collections::HashMap, ops::Range, time::Duration};
 
 use farol_model::{
-    Event, Labels, Lane, Outcome, Record, Sample, Snapshot, Text, Timestamp, TopProcess,
+    Batch, Event, Labels, Lane, Outcome, Record, Sample, Series as Sent, Snapshot, Text, Timestamp,
+    TopProcess, is_stale,
 };
 
 use crate::{tail, time};
@@ -89,6 +90,7 @@ impl Encoder {
         self.pending = None;
         match record {
             Record::Event(event) => self.event(event),
+            Record::Received(batch) => self.received(batch),
             Record::Snapshot(snapshot) => match self.usable_base(snapshot) {
                 None => self.full(snapshot),
                 Some(base) => self.sparse(snapshot, base),
@@ -124,6 +126,29 @@ impl Encoder {
             write_string(line, name);
             line.push(b':');
             write_string(line, value);
+        }
+        line.push(b'}');
+    }
+
+    fn received(&mut self, batch: &Batch) {
+        let line = &mut self.line;
+        head(line, self.seq, batch.at, "received");
+        line.extend_from_slice(b",\"received\":{");
+        let mut comma = Comma::default();
+        let mut rest = &batch.series[..];
+        while let Some(first) = rest.first() {
+            let count = rest.iter().take_while(|series| series.name == first.name).count();
+            let (family, others) = rest.split_at(count);
+            comma.put(line);
+            write_string(line, &first.name);
+            line.extend_from_slice(b":{");
+            let mut inner = Comma::default();
+            for series in family {
+                inner.put(line);
+                write_sent(line, series);
+            }
+            line.push(b'}');
+            rest = others;
         }
         line.push(b'}');
     }
@@ -315,6 +340,25 @@ fn write_samples<'a>(line: &mut Vec<u8>, samples: impl Iterator<Item = Named<'a>
         line.push(b'}');
     }
     line.push(b'}');
+}
+
+/// `"cpu=\"0\"":[[1795341600000,1.5],[1795341615000,"stale"]]`
+fn write_sent(line: &mut Vec<u8>, series: &Sent) {
+    write_labels(line, &series.labels);
+    line.extend_from_slice(b":[");
+    let mut comma = Comma::default();
+    for (at, value) in &series.points {
+        comma.put(line);
+        line.push(b'[');
+        line.extend_from_slice(itoa::Buffer::new().format(at.as_millis()).as_bytes());
+        line.push(b',');
+        match is_stale(*value) {
+            true => line.extend_from_slice(b"\"stale\""),
+            false => write_number(line, *value),
+        }
+        line.push(b']');
+    }
+    line.push(b']');
 }
 
 fn head(line: &mut Vec<u8>, seq: u64, at: Timestamp, kind: &str) {

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows a file format. A stage that handles these
 //! values never needs to know the name of a metric: samples describe themselves.
 
+mod batch;
 mod describe;
 mod exposed;
 mod labels;
@@ -12,6 +13,7 @@ mod text;
 mod time;
 mod top;
 
+pub use batch::{Batch, STALE, Series, canonical, is_stale};
 pub use describe::{Description, Kind, Metric};
 pub use exposed::{Exposed, ExposedFamily, ExposedSample};
 pub use labels::Labels;

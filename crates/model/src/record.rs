@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Snapshot, Text, Timestamp};
+use crate::{Batch, Snapshot, Text, Timestamp};
 
 /// The journal's four kinds of file, each with its own retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +35,8 @@ impl Stream {
 pub enum Record {
     Snapshot(Arc<Snapshot>),
     Event(Event),
+    /// Samples that another program has sent.
+    Received(Arc<Batch>),
 }
 
 impl Record {
@@ -42,6 +44,7 @@ impl Record {
         match self {
             Record::Snapshot(_) => Stream::Metrics,
             Record::Event(_) => Stream::Events,
+            Record::Received(_) => Stream::Received,
         }
     }
 
@@ -49,6 +52,7 @@ impl Record {
         match self {
             Record::Snapshot(snapshot) => snapshot.at,
             Record::Event(event) => event.at,
+            Record::Received(batch) => batch.at,
         }
     }
 }

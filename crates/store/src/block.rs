@@ -50,16 +50,18 @@ pub(crate) enum Kind {
     Import,
     FifteenSeconds,
     FiveMinutes,
+    Received,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 6] = [
+    pub(crate) const ALL: [Kind; 7] = [
         Kind::Window,
         Kind::Slot,
         Kind::Day,
         Kind::Import,
         Kind::FifteenSeconds,
         Kind::FiveMinutes,
+        Kind::Received,
     ];
 
     pub(crate) const fn word(self) -> &'static str {
@@ -70,10 +72,11 @@ impl Kind {
             Kind::Import => "import",
             Kind::FifteenSeconds => "15s",
             Kind::FiveMinutes => "5m",
+            Kind::Received => "received",
         }
     }
 
-    /// Of samples that were applied from the journal.
+    /// Of the lanes' samples, by windows.
     pub(crate) const fn is_derived(self) -> bool {
         matches!(self, Kind::Window | Kind::Slot | Kind::Day)
     }

@@ -127,6 +127,9 @@ fn present(view: &View, range: Range) -> Vec<u32> {
     for window in view.windows().filter(touched) {
         numbers.extend(window.columns.iter().map(|column| column.series));
     }
+    for pool in view.pools() {
+        numbers.extend(pool.numbers_within(range));
+    }
     numbers.sort_unstable();
     numbers.dedup();
     numbers
@@ -159,14 +162,16 @@ fn overview(view: &View, most: usize) -> Overview {
         |block: &Block| -> usize { block.series.iter().map(|series| series.chunks.len()).sum() };
     let in_blocks: usize = view.blocks.iter().map(|block| chunks_of(block)).sum();
     let in_memory: usize = view.windows().map(|window| window.columns.len()).sum();
+    let pooled: usize = view.pools().map(|pool| pool.numbers().count()).sum();
     let spans = view.windows().filter_map(Window::span);
+    let spans = spans.chain(view.pools().flat_map(|pool| pool.spans()));
     let spans: Vec<(i64, i64)> =
         spans.chain(view.blocks.iter().map(|block| (block.start, block.end))).collect();
     let at = Timestamp::from_millis;
     Overview {
         series: view.table.len() as u64,
         label_pairs,
-        chunks: (in_blocks + in_memory) as u64,
+        chunks: (in_blocks + in_memory + pooled) as u64,
         oldest: spans.iter().map(|span| span.0).min().map(at),
         newest: spans.iter().map(|span| span.1).max().map(at),
         series_by_name: largest(series_by_name, most),

@@ -3,7 +3,12 @@
 //! Series by series, so that memory holds one series at a time. Chunks that are large enough are
 //! copied as they are; smaller ones are packed anew, because long chunks pack best.
 
-use std::{borrow::Cow, collections::BTreeSet, ops::Range, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
 use farol_model::Position;
 
@@ -13,18 +18,20 @@ use crate::{
     clock::Clock,
     column::MOST_VALUES,
     head::WINDOW_MILLIS,
-    retain,
+    received, retain,
     shared::{Shared, View},
 };
 
 const SLOT_WINDOWS: i64 = 8;
 const DAY_WINDOWS: i64 = 96;
+/// A day that is still being received has so many blocks at most.
+const MOST_PARTS: usize = 8;
 /// What a merged block may have more than its parts: an unlucky chunk, a longer index.
 const SLACK: u64 = 64 << 10;
 
 /// Everything that is complete. A merge that fails is tried again in the next round.
 pub(crate) fn merge_all(shared: &Shared, report: &mut Report) {
-    for kind in [Kind::Slot, Kind::Day, Kind::Import] {
+    for kind in [Kind::Slot, Kind::Day, Kind::Import, Kind::Received] {
         let groups = groups(&shared.view(), kind);
         for (start, blocks) in groups {
             match merge(shared, kind, start, &blocks, report) {
@@ -50,7 +57,7 @@ fn groups(view: &View, kind: Kind) -> Vec<(i64, Vec<Arc<Block>>)> {
         view.windows().map(|window| window.number.div_euclid(windows)).collect();
     let belongs = |block: &&Arc<Block>| {
         let is_part = match kind {
-            Kind::Import => block.name.kind == Kind::Import,
+            Kind::Import | Kind::Received => block.name.kind == kind,
             _ => block.name.kind <= kind,
         };
         is_part && !block.is_damaged() && slot(block.start) == slot(block.end)
@@ -73,13 +80,28 @@ fn groups(view: &View, kind: Kind) -> Vec<(i64, Vec<Arc<Block>>)> {
             _ => groups.push((start, vec![Arc::clone(block)])),
         }
     }
-    let is_over = |start: i64| {
-        // Of imported data nothing more is awaited; derived slots are over once the writer is in another.
-        kind == Kind::Import
-            || (!open.is_empty() && !open.contains(&slot(start.saturating_mul(1000))))
+    let is_over = |start: i64, blocks: &[Arc<Block>]| {
+        let slot_of_group = slot(start.saturating_mul(1000));
+        match kind {
+            // Of imported data nothing more is awaited.
+            Kind::Import => true,
+            Kind::Received => {
+                let is_past = newest_received(view).is_some_and(|at| slot_of_group < slot(at));
+                (is_past || blocks.len() >= MOST_PARTS) && received::can_merge(blocks)
+            }
+            // Over once the writer is in another.
+            _ => !open.is_empty() && !open.contains(&slot_of_group),
+        }
     };
-    groups.retain(|(start, blocks)| blocks.len() > 1 && is_over(*start));
+    groups.retain(|(start, blocks)| blocks.len() > 1 && is_over(*start, blocks));
     groups
+}
+
+/// The time of the newest sample that was received.
+fn newest_received(view: &View) -> Option<i64> {
+    let received = view.blocks.iter().filter(|block| block.name.kind == Kind::Received);
+    let pooled = view.pools().flat_map(|pool| pool.spans());
+    received.map(|block| block.end).chain(pooled.map(|(_, end)| end)).max()
 }
 
 /// None when there is no room for it: the parts serve as well.
@@ -92,7 +114,7 @@ fn merge(
 ) -> Result<Option<Name>, StoreError> {
     let numbers: Vec<u64> = blocks.iter().map(|block| block.name.number).collect();
     let mut budget = blocks.iter().map(|block| block.bytes).sum::<u64>() + SLACK;
-    let (name, mut writer) = loop {
+    let (name, mut writer, repeated) = loop {
         if let Err(error) = retain::make_room(shared, budget, start, report) {
             let is_full = matches!(error, StoreError::NoRoom { .. });
             return if is_full { Ok(None) } else { Err(error) };
@@ -101,7 +123,10 @@ fn merge(
         match write(shared, name, blocks, &numbers, budget) {
             // Constants of several windows, for free in the index, became chunks.
             Err(StoreError::NoRoom { .. }) => budget = budget.saturating_mul(2),
-            written => break (name, written?),
+            written => {
+                let (writer, repeated) = written?;
+                break (name, writer, repeated);
+            }
         }
     };
     writer.sync()?;
@@ -113,24 +138,32 @@ fn merge(
         shared.add_block(&mut view, opened, name, path);
         view.drop_blocks(&numbers);
     }
+    shared.counts.repeated.fetch_add(repeated, Ordering::Relaxed);
     retain::remove_merged(shared, blocks, report);
     Ok(Some(name))
 }
 
+/// The file, and how many samples were received more than once.
 fn write(
     shared: &Shared,
     name: Name,
     blocks: &[Arc<Block>],
     numbers: &[u64],
     budget: u64,
-) -> Result<Writer, StoreError> {
+) -> Result<(Writer, u64), StoreError> {
     let config = &shared.config;
     let disk = Arc::clone(&shared.disk);
     let mut writer = Writer::streaming(disk, &config.dir, name, config.access, budget)?;
-    Merging::new(blocks, name.kind != Kind::Import)?.write(shared, &mut writer)?;
+    let mut repeated = 0;
+    match name.kind {
+        Kind::Received => {
+            repeated = received::Merging::new(blocks).write(shared, &mut writer)?;
+        }
+        kind => Merging::new(blocks, kind != Kind::Import)?.write(shared, &mut writer)?,
+    }
     let windows = shared.view().windows_of(numbers);
     writer.complete(windows, replay_from(blocks))?;
-    Ok(writer)
+    Ok((writer, repeated))
 }
 
 /// Reads back what was written: the parts are removed only for a whole that is whole.

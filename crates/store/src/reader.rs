@@ -1,23 +1,22 @@
 //! Questions to the store: which series there are, and their samples in a range of time.
 
-use std::{borrow::Cow, collections::BTreeSet, ops::Range as Rows, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    ops::Range as Rows,
+    sync::Arc,
+};
 
-use farol_model::{Text, Timestamp};
+use farol_model::{STALE, Text, Timestamp};
 
 use crate::{
     Matcher, SeriesKey, StoreError, Tier,
     block::{Block, BlockSeries, ChunkRef},
     clock::{Clock, Runs, Walk},
     head::{Column, Values, WINDOW_MILLIS, Window},
+    received::{Points, preferred},
     shared::{Sealed, Shared, View},
 };
-
-/// The value of a stale marker: the NaN by which Prometheus says that a series has ended.
-pub const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
-
-pub fn is_stale(value: f64) -> bool {
-    value.to_bits() == STALE.to_bits()
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
@@ -67,6 +66,8 @@ pub struct Selection {
     /// In order of time, which their sources need not be.
     stretches: Vec<Stretch>,
     damage: Vec<StoreError>,
+    /// What of a series was received and is in no block yet.
+    pooled: HashMap<u32, Vec<Arc<Points>>>,
 }
 
 /// Something that holds columns.
@@ -186,7 +187,17 @@ impl Reader {
         let end = range.end.as_millis();
         let within: Vec<&Source> =
             sources.iter().take_while(|source| source.start <= end).collect();
-        numbers.retain(|number| within.iter().any(|source| source.has(*number)));
+        let mut pooled: HashMap<u32, Vec<Arc<Points>>> = HashMap::new();
+        for pool in view.pools() {
+            for number in &numbers {
+                if let Some(points) = pool.points(*number).filter(|points| points.touches(range)) {
+                    pooled.entry(*number).or_default().push(Arc::clone(points));
+                }
+            }
+        }
+        numbers.retain(|number| {
+            pooled.contains_key(number) || within.iter().any(|source| source.has(*number))
+        });
         let mut keyed: Vec<(SeriesKey, u32)> = numbers
             .iter()
             .filter_map(|number| Some((SeriesKey::clone(view.table.key(*number)?), *number)))
@@ -197,7 +208,8 @@ impl Reader {
             (0..).zip(&sources).flat_map(|(place, source)| source.stretches(place)).collect();
         stretches.sort_by_key(|stretch| stretch.start);
         let shared = Arc::clone(&self.shared);
-        Selection { shared, range, now, keys, numbers, sources, stretches, damage: Vec::new() }
+        let damage = Vec::new();
+        Selection { shared, range, now, keys, numbers, sources, stretches, damage, pooled }
     }
 }
 
@@ -221,6 +233,7 @@ impl Selection {
         for lane in self.lanes(index) {
             self.lane(index, &lane, into, None);
         }
+        self.add_pooled(index, into);
         into.put_in_order();
     }
 
@@ -231,7 +244,11 @@ impl Selection {
         let mut samples = Samples::default();
         let lanes: Vec<Text> = self.lanes(index).into_iter().collect();
         match &lanes[..] {
-            [lane] => self.lane(index, lane, &mut samples, Some(&mut pieces)),
+            [lane] => {
+                // All that is not in the order of its blocks, and fits in memory as it is.
+                self.add_pooled(index, &mut samples);
+                self.lane(index, lane, &mut samples, Some(&mut pieces));
+            }
             // Lanes interleave. A series is in several for a short time at most, when it changes over.
             _ => self.columns(index, &mut samples),
         }
@@ -239,6 +256,12 @@ impl Selection {
         if !samples.times.is_empty() {
             let points: Vec<Point> = samples.points().collect();
             each(&points);
+        }
+    }
+
+    fn add_pooled(&self, index: usize, into: &mut Samples) {
+        for points in self.pooled.get(&self.numbers[index]).into_iter().flatten() {
+            points.within(self.range, |at, value| into.push(at, value));
         }
     }
 
@@ -279,7 +302,7 @@ impl Selection {
                     into.push(at, STALE);
                 }
             };
-            for clock in self.sources[place].clocks_of(lane) {
+            for clock in self.sources[place].clocks_of(lane, number) {
                 let entry = self.sources[place].entry(number, clock);
                 if entry.is_none() && !walk.is_alive() {
                     is_past |= is_later;
@@ -437,8 +460,15 @@ impl Source {
         clocks.into_iter().map(|clock| self.clock_key(clock).clone()).collect()
     }
 
-    /// The clocks of a lane: at most one, but for imported blocks.
-    fn clocks_of(&self, lane: &Text) -> Vec<u32> {
+    /// The clocks of a lane: at most one, but where samples came from elsewhere. Those may be many,
+    /// of which only the series' own say something about it.
+    fn clocks_of(&self, lane: &Text, number: u32) -> Vec<u32> {
+        if let Columns::Block(block) = &self.columns
+            && !block.name.kind.is_derived()
+        {
+            let own = block.of_series(number).iter().map(|series| series.clock);
+            return own.filter(|clock| self.clock_key(*clock) == lane).collect();
+        }
         let clocks = 0..self.clocks.len() as u32;
         clocks.filter(|clock| self.clock_key(*clock) == lane).collect()
     }
@@ -508,13 +538,13 @@ impl Samples {
         self.is_mixed |= !is_later;
     }
 
-    /// Of two samples at one time the first stays, and a sample rather than a marker.
+    /// Of two samples at one time one stays, whatever their order.
     fn put_in_order(&mut self) {
         if !self.is_mixed {
             return;
         }
         let mut points: Vec<Point> = self.points().collect();
-        points.sort_by_key(|point| (point.at, is_stale(point.value)));
+        points.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| preferred(b.value, a.value)));
         points.dedup_by_key(|point| point.at);
         self.clear();
         for point in points {

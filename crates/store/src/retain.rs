@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     Report, StoreError, Tier,
-    block::{self, Block, Name},
+    block::{self, Block, Kind, Name},
     shared::{Shared, View},
     store::list,
 };
@@ -72,10 +72,10 @@ pub(crate) fn by_age(shared: &Shared, report: &mut Report) {
     let mut beyond = Vec::new();
     {
         let view = shared.view();
-        let newest = newest_derived(&view);
+        let newest = newest_of_journal(&view);
         let spans = spans(&view);
         beyond.extend(beyond_age(spans.clone(), shared.config.retention.as_millis()));
-        beyond.retain(|block| Some(block.name.number) != newest);
+        beyond.retain(|block| !newest.contains(&block.name.number));
         // A tier's age is counted from the newest sample too: its own newest is a day behind.
         for (tier, retention) in Tier::ALL.into_iter().zip(shared.config.tier_retention) {
             let mut all = spans_of_blocks(&shared.tier(tier));
@@ -91,11 +91,22 @@ pub(crate) fn by_age(shared: &Shared, report: &mut Report) {
     }
 }
 
+/// Whether down-sampled figures of this time would be removed as soon as they are made: raw samples
+/// may be kept for longer than they.
+pub(crate) fn is_beyond_age(shared: &Shared, tier: Tier, start: i64, end: i64) -> bool {
+    let mut all = spans(&shared.view());
+    all.extend(spans_of_blocks(&shared.tier(tier)));
+    let known = all.into_iter().map(|(start, end, _)| (start, end, None));
+    let retention = shared.config.tier_retention[tier as usize].as_millis();
+    !beyond_age(known.chain([(start, end, Some(()))]).collect(), retention).is_empty()
+}
+
 /// From when to when there is something, and the block if it is in one.
 type Span = (i64, i64, Option<Arc<Block>>);
 
 fn spans(view: &View) -> Vec<Span> {
     let windows = view.windows().filter_map(|window| window.span());
+    let windows = windows.chain(view.pools().flat_map(|pool| pool.spans()));
     let mut spans = spans_of_blocks(view);
     spans.extend(windows.map(|(start, end)| (start, end, None)));
     spans
@@ -107,7 +118,7 @@ fn spans_of_blocks(view: &View) -> Vec<Span> {
 }
 
 /// The blocks that end longer ago than this.
-fn beyond_age(mut spans: Vec<Span>, retention: u128) -> Vec<Arc<Block>> {
+fn beyond_age<T>(mut spans: Vec<(i64, i64, Option<T>)>, retention: u128) -> Vec<T> {
     spans.sort_by_key(|(_, end, _)| std::cmp::Reverse(*end));
     let mut reached = spans.first().map_or(0, |(_, end, _)| *end);
     let mut age: u128 = 0;
@@ -138,9 +149,9 @@ fn removable(shared: &Shared, before: i64) -> Result<Vec<File>, StoreError> {
     let dir = &shared.config.dir;
     let entries = list(&*shared.disk, dir)?;
     let view = shared.view();
-    let newest = newest_derived(&view);
+    let newest = newest_of_journal(&view);
     let may_go = |name: &Name, is_block: bool| {
-        !is_block || (name.start < before && Some(name.number) != newest)
+        !is_block || (name.start < before && !newest.contains(&name.number))
     };
     let mut names: Vec<(bool, Name, farol_disk::Entry)> = entries
         .into_iter()
@@ -162,12 +173,16 @@ fn removable(shared: &Shared, before: i64) -> Result<Vec<File>, StoreError> {
     Ok(names.into_iter().map(file).collect())
 }
 
-/// The block that says from where on the journal has to be read again: without it, all of it would.
-fn newest_derived(view: &View) -> Option<u64> {
-    let derived = view.blocks.iter().filter(|block| block.name.kind.is_derived());
-    derived
-        .max_by_key(|block| (block.replay_from, block.name.number))
-        .map(|block| block.name.number)
+/// The blocks that say from where on a stream of the journal has to be read again: without them, all
+/// of it would.
+fn newest_of_journal(view: &View) -> Vec<u64> {
+    let newest = |is_wanted: fn(&Block) -> bool| {
+        let blocks = view.blocks.iter().filter(|block| is_wanted(block));
+        blocks.max_by_key(|block| (block.replay_from, block.name.number))
+    };
+    let lanes = newest(|block| block.name.kind.is_derived());
+    let received = newest(|block| block.name.kind == Kind::Received && block.replay_from.is_some());
+    lanes.into_iter().chain(received).map(|block| block.name.number).collect()
 }
 
 fn remove(shared: &Shared, file: &File, report: &mut Report) -> Result<(), StoreError> {

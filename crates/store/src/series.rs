@@ -82,6 +82,10 @@ impl Table {
         self.forget(&gone);
     }
 
+    pub(crate) fn number(&self, key: &SeriesKey) -> Option<u32> {
+        self.numbers.get(key).copied()
+    }
+
     pub(crate) fn key(&self, number: u32) -> Option<&Arc<SeriesKey>> {
         self.series.get(&number).map(|held| &held.key)
     }

@@ -17,6 +17,7 @@ use crate::{
     Config, Range, SeriesKey, StoreError, Tier,
     block::{self, Block, DAMAGED, Name},
     head::{Column, Head, Window},
+    received::{Pool, SealedPool},
     series::Table,
     store::list,
 };
@@ -44,6 +45,7 @@ pub(crate) struct Counts {
     pub held: AtomicU64,
     pub over_limit: AtomicU64,
     pub folded: AtomicU64,
+    pub repeated: AtomicU64,
     pub damaged: AtomicU64,
     /// Of everything in the folder, as of the last round of upkeep.
     pub bytes: AtomicU64,
@@ -62,6 +64,11 @@ pub(crate) struct View {
     pub closed: BTreeSet<i64>,
     /// From here on the journal holds what a full disk kept from being written.
     pub missed_from: Option<Position>,
+    /// What was received and is in no block yet; the first was full first.
+    pub pool: Option<Pool>,
+    pub sealed_pools: Vec<Arc<SealedPool>>,
+    /// The same as `missed_from`, of the stream of what is received.
+    pub received_missed_from: Option<Position>,
 }
 
 /// How many of some windows are held already.
@@ -257,6 +264,11 @@ impl View {
     pub(crate) fn windows(&self) -> impl Iterator<Item = &Window> {
         let heads = self.heads.iter().map(|head| &head.window);
         heads.chain(self.sealed.iter().map(|sealed| &sealed.window))
+    }
+
+    /// What was received and is in memory.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.sealed_pools.iter().map(|sealed| &sealed.pool).chain(&self.pool)
     }
 
     /// The windows that these blocks hold.

@@ -11,13 +11,16 @@ use std::{
 };
 
 use farol_disk::{Disk, Lock, MemoryDisk};
-use farol_model::{Labels, Lane, Position, Record, Sample, Snapshot, Text, Timestamp};
+use farol_model::{
+    Batch, Labels, Lane, Position, Record, Sample, Snapshot, Stream, Text, Timestamp,
+};
 
 use crate::{
     Config, Reader, SeriesKey, StoreError, Tier, Upkeep,
     block::{self, Kind, Name, TEMPORARY},
     head::{Head, WINDOW_MILLIS},
     import,
+    received::{MOST_POOLED, Pool, SealedPool},
     shared::{Covers, Sealed, Shared, View},
 };
 
@@ -34,12 +37,25 @@ pub(crate) type HeldLock = Option<Arc<dyn Lock>>;
 #[derive(Debug)]
 pub struct Opened {
     pub store: Store,
-    /// From here on the journal is to be applied again; from its beginning if there is none.
+    /// From here on the journal's metrics are to be applied again; from their beginning if there is
+    /// none.
     pub replay_from: Option<Position>,
+    /// The same of what was received.
+    pub received_from: Option<Position>,
     /// Files that could not be used, with the reasons; a writer has renamed them to `*.damaged`.
     pub set_aside: Vec<(PathBuf, StoreError)>,
     /// Imported files that were taken in, under their new names.
     pub imported: Vec<String>,
+}
+
+impl Opened {
+    /// From where on a stream of the journal is to be applied again.
+    pub fn replays_from(&self, stream: Stream) -> Option<Position> {
+        match stream {
+            Stream::Received => self.received_from,
+            Stream::Metrics | Stream::Events | Stream::Logs => self.replay_from,
+        }
+    }
 }
 
 /// What a store holds and has met.
@@ -56,7 +72,7 @@ pub struct Stats {
     pub tier_blocks: [u64; 2],
     /// Everything in the folder, as of the last round of upkeep.
     pub bytes: u64,
-    /// Windows that are over and not written yet.
+    /// Windows and pools that are over and not written yet.
     pub waiting: u64,
     /// Snapshots not stored because their time was already held.
     pub held: u64,
@@ -64,6 +80,8 @@ pub struct Stats {
     pub over_limit: u64,
     /// Samples of rows that were added up under `folded`.
     pub folded: u64,
+    /// Received samples that were dropped because their series had another at that time.
+    pub repeated: u64,
     /// Damaged parts met so far: files set aside and chunks that could not be read.
     pub damaged: u64,
     pub oldest: Option<Timestamp>,
@@ -78,6 +96,8 @@ const PASSED_BY: u32 = 100;
 /// So many windows wait in memory while a disk is full; beyond them an old one is left to the
 /// journal.
 const MOST_SEALED: usize = 256;
+/// And as many pools of what was received, with so many samples altogether.
+const MOST_SEALED_SAMPLES: u64 = 8 * MOST_POOLED;
 
 const UP: Text = Text::from_static("up");
 const JOB: Text = Text::from_static("job");
@@ -117,7 +137,13 @@ impl Store {
             import::remove_interrupted(&*shared.disk, &shared.config.dir)?;
         }
         open_blocks(&shared, &mut set_aside)?;
-        let replay_from = shared.view().blocks.iter().filter_map(|block| block.replay_from).max();
+        let position = |stream: Stream| {
+            let view = shared.view();
+            let all = view.blocks.iter().filter_map(|block| block.replay_from);
+            all.filter(|from| from.stream == stream).max()
+        };
+        let replay_from = position(Stream::Metrics);
+        let received_from = position(Stream::Received);
         let store = Store { shared: Arc::new(shared), lock };
         let upkeep = store.upkeep();
         let mut imported = Vec::new();
@@ -128,15 +154,18 @@ impl Store {
             imported = report.imported;
         }
         upkeep.measure();
-        Ok(Opened { store, replay_from, set_aside, imported })
+        Ok(Opened { store, replay_from, received_from, set_aside, imported })
     }
 
     /// The same call live and in replay. `complete` is false for a snapshot whose full line is
     /// missing: it states nothing about the series that it does not name.
     pub fn apply(&mut self, at: Position, record: &Record, complete: bool) {
-        if let Record::Snapshot(snapshot) = record {
-            let mut view = self.shared.view_mut();
-            Applying { shared: &self.shared, view: &mut view, at }.snapshot(snapshot, complete);
+        let mut view = self.shared.view_mut();
+        let mut applying = Applying { shared: &self.shared, view: &mut view, at };
+        match record {
+            Record::Snapshot(snapshot) => applying.snapshot(snapshot, complete),
+            Record::Received(batch) => applying.received(batch),
+            Record::Event(_) => {}
         }
     }
 
@@ -152,24 +181,31 @@ impl Store {
     pub fn stats(&self) -> Stats {
         let view = self.shared.view();
         let columns = view.windows().flat_map(|window| &window.columns);
-        let in_memory: HashSet<u32> = columns.map(|column| column.series).collect();
+        let pooled = view.pools().flat_map(|pool| pool.numbers());
+        let in_memory: HashSet<u32> = columns.map(|column| column.series).chain(pooled).collect();
         let counts = &self.shared.counts;
         let spans = || {
             let blocks = view.blocks.iter().map(|block| (block.start, block.end));
-            blocks.chain(view.windows().filter_map(|window| window.span()))
+            let windows = view.windows().filter_map(|window| window.span());
+            blocks.chain(windows).chain(view.pools().flat_map(|pool| pool.spans()))
         };
         Stats {
             series: view.table.len() as u64,
             head_series: in_memory.len() as u64,
-            head_samples: view.windows().map(|window| window.samples).sum(),
+            head_samples: view
+                .windows()
+                .map(|window| window.samples)
+                .chain(view.pools().map(|pool| pool.samples))
+                .sum(),
             blocks: view.blocks.len() as u64,
             tier_blocks: Tier::ALL.map(|tier| self.shared.tier(tier).blocks.len() as u64),
             block_samples: view.blocks.iter().map(|block| block.samples).sum(),
             bytes: counts.bytes.load(Ordering::Relaxed),
-            waiting: view.sealed.len() as u64,
+            waiting: (view.sealed.len() + view.sealed_pools.len()) as u64,
             held: counts.held.load(Ordering::Relaxed),
             over_limit: counts.over_limit.load(Ordering::Relaxed),
             folded: counts.folded.load(Ordering::Relaxed),
+            repeated: counts.repeated.load(Ordering::Relaxed),
             damaged: counts.damaged.load(Ordering::Relaxed),
             oldest: spans().map(|(start, _)| Timestamp::from_millis(start)).min(),
             newest: spans().map(|(_, end)| Timestamp::from_millis(end)).max(),
@@ -336,6 +372,40 @@ impl Applying<'_> {
         }
         self.view.heads[place].end_row(clock);
         self.pass_by(window);
+        // Where nobody sends any more, the last of it is not to wait for ever.
+        self.seal_pool_if_over(snapshot.at);
+    }
+
+    fn received(&mut self, batch: &Batch) {
+        self.seal_pool_if_over(batch.at);
+        if batch.samples() == 0 {
+            return;
+        }
+        let view = &mut *self.view;
+        let pool = view.pool.get_or_insert_with(|| Pool::new(self.at, batch.at));
+        let max_series = self.shared.config.max_series;
+        let taken = pool.take(self.at, batch, &mut view.table, max_series);
+        let counts = &self.shared.counts;
+        counts.repeated.fetch_add(taken.repeated, Ordering::Relaxed);
+        counts.over_limit.fetch_add(taken.over_limit, Ordering::Relaxed);
+    }
+
+    fn seal_pool_if_over(&mut self, now: Timestamp) {
+        let view = &mut *self.view;
+        let Some(pool) = view.pool.take_if(|pool| pool.is_over(now)) else { return };
+        let samples = |view: &View| -> u64 {
+            view.sealed_pools.iter().map(|sealed| sealed.pool.samples).sum()
+        };
+        while view.sealed_pools.len() > 1
+            && (view.sealed_pools.len() >= MOST_SEALED || samples(view) >= MOST_SEALED_SAMPLES)
+        {
+            // The first may be being written just now.
+            let dropped = view.sealed_pools.remove(1);
+            let missed_from = view.received_missed_from.into_iter().chain([dropped.pool.first]);
+            view.received_missed_from = missed_from.min();
+            view.table.release(dropped.pool.numbers());
+        }
+        view.sealed_pools.push(Arc::new(SealedPool { pool }));
     }
 
     /// The place of the window's head, or none if what it would take is held already.
@@ -482,7 +552,7 @@ impl Applying<'_> {
 mod tests {
     use std::time::Duration;
 
-    use farol_model::{State, Stream};
+    use farol_model::State;
 
     use super::*;
     use crate::{Matcher, Point, Range, STALE};

@@ -9,13 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use farol_model::{Labels, Text, Timestamp};
+use farol_model::{Labels, Text, Timestamp, is_stale};
 
 use crate::{
     Point, Range, Reader, Report, SeriesKey, StoreError,
     block::{self, Kind, Name, Writer},
     clock::Clock,
-    is_stale, retain,
+    retain,
     shared::{Shared, View},
 };
 
@@ -70,7 +70,9 @@ pub(crate) fn derive_all(shared: &Arc<Shared>, report: &mut Report) {
     let days = days_over(&shared.view());
     for (day, raw_bytes) in days {
         for tier in Tier::ALL {
-            if !is_due(shared, tier, day) {
+            let start = day.saturating_mul(DAY_MILLIS);
+            let (first, last) = (start + tier.step_millis(), start.saturating_add(DAY_MILLIS));
+            if !is_due(shared, tier, day) || retain::is_beyond_age(shared, tier, first, last) {
                 continue;
             }
             match derive(shared, tier, day, raw_bytes, report) {
@@ -87,6 +89,7 @@ fn days_over(view: &View) -> Vec<(i64, u64)> {
     let day = |millis: i64| millis.div_euclid(DAY_MILLIS);
     let open: BTreeSet<i64> =
         view.windows().filter_map(|window| window.span()).map(|(start, _)| day(start)).collect();
+    let pooled: BTreeSet<i64> = view.pools().flat_map(|pool| pool.days()).collect();
     let mut days: BTreeMap<i64, (u64, bool)> = BTreeMap::new();
     for block in &view.blocks {
         // One that lies across two days is that of an import of another version: left as it is.
@@ -98,6 +101,8 @@ fn days_over(view: &View) -> Vec<(i64, u64)> {
     }
     // Without an open window nothing was applied yet: a lane may go on in the day of its last block.
     days.retain(|day, (_, is_lanes)| !open.contains(day) && (!*is_lanes || !open.is_empty()));
+    // What was received of it is soon in a block.
+    days.retain(|day, _| !pooled.contains(day));
     days.into_iter().map(|(day, (bytes, _))| (day, bytes)).collect()
 }
 

@@ -9,7 +9,7 @@ use crate::{
     StoreError,
     block::{self, Kind, Name, Writer},
     head::WINDOW_MILLIS,
-    merge, retain,
+    merge, received, retain,
     shared::{Sealed, Shared},
     store::{HeldLock, list},
     tier,
@@ -46,6 +46,7 @@ impl Upkeep {
         let one_at_a_time = shared.rounds.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = Report::default();
         write_sealed(shared, &mut report);
+        write_pools(shared, &mut report);
         if !shared.read_only {
             retain::remove_leftovers(shared, &mut report);
             take_in(shared, &mut report);
@@ -59,9 +60,10 @@ impl Upkeep {
         report
     }
 
-    /// Windows that wait to be written: who replays much calls for a round now and then.
+    /// Windows and pools that wait to be written: who replays much calls for a round now and then.
     pub fn waiting(&self) -> usize {
-        self.shared.view().sealed.len()
+        let view = self.shared.view();
+        view.sealed.len() + view.sealed_pools.len()
     }
 
     pub(crate) fn take_in_at_start(&self) -> Report {
@@ -85,6 +87,17 @@ fn write_sealed(shared: &Shared, report: &mut Report) {
         match write(shared, &sealed, report) {
             Ok(name) => report.written.push(name.file()),
             Err(error) => return report.errors.push(error),
+        }
+    }
+}
+
+/// In the order in which they were full, for the same reason.
+fn write_pools(shared: &Shared, report: &mut Report) {
+    loop {
+        let next = shared.view().sealed_pools.first().cloned();
+        let Some(sealed) = next else { return };
+        if let Err(error) = received::write(shared, &sealed, report) {
+            return report.errors.push(error);
         }
     }
 }

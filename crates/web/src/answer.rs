@@ -15,14 +15,17 @@ use axum::{
         request::Parts,
     },
     response::IntoResponse,
-    routing::{any, get, put},
+    routing::{any, get, post, put},
 };
 use hyper::{body::Incoming, service::Service};
 use hyper_util::service::TowerToHyperService;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    api::{self, Gate},
+    api::{
+        self, Gate,
+        write::{self, Intake},
+    },
     counts::Counts,
     door::{self, Door, Keeper},
     guard::{self, Refusal},
@@ -56,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) questions: Gate,
     /// What takes less, and must not wait behind them.
     pub(crate) lookups: Gate,
+    /// Samples that others send.
+    pub(crate) intake: Intake,
 }
 
 const HEALTH: &str = "/health";
@@ -75,6 +80,7 @@ const HANDLERS: &[(&str, &str)] = &[
     (READY, "ready"),
     (READY_TOO, "ready"),
     (RELOAD, "reload"),
+    (write::PATH, "write"),
 ];
 
 impl Answerer {
@@ -93,7 +99,8 @@ impl Answerer {
         let most = site.settings.queries.max_concurrency;
         let (questions, lookups) = (Gate::new(most), Gate::new(most));
         let counts = Counts::default();
-        let shared = Arc::new(Shared { site, scrapes, counts, questions, lookups });
+        let intake = Intake::new(site.settings.receiver.as_ref());
+        let shared = Arc::new(Shared { site, scrapes, counts, questions, lookups, intake });
         let router = TowerToHyperService::new(router(&shared));
         Ok(Answerer { shared, router, keeper })
     }
@@ -179,7 +186,8 @@ impl Shared {
         if !is_welcome {
             guard::check_change(parts)?;
         }
-        if api::is_ours(parts.uri.path()) {
+        // These bound their bodies themselves.
+        if api::is_ours(parts.uri.path()) || parts.uri.path() == write::PATH {
             return Ok(());
         }
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -202,7 +210,11 @@ impl Shared {
         let only_asks =
             guard::is_safe(&parts.method) || api::only_asks(&parts.method, parts.uri.path());
         match &self.site.settings.read_only {
-            Some(reason) if !only_asks => Err(Refusal::new(StatusCode::FORBIDDEN, reason.clone())),
+            Some(reason) if !only_asks => {
+                let is_write = parts.uri.path() == write::PATH;
+                let reason = if is_write { write::READ_ONLY.to_owned() } else { reason.clone() };
+                Err(Refusal::new(StatusCode::FORBIDDEN, reason))
+            }
             _ => Ok(()),
         }
     }
@@ -218,6 +230,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route(READY, get(ready))
         .route(READY_TOO, get(ready))
         .route(RELOAD, put(reload).post(reload).layer(DefaultBodyLimit::max(settings.body_limit)))
+        .route(write::PATH, post(write::write))
         .route(API, any(api::answer))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

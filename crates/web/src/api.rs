@@ -45,6 +45,7 @@ mod query;
 mod series;
 mod status;
 mod syntax;
+pub(crate) mod write;
 
 pub use json::{Cost, data_of};
 

@@ -5,9 +5,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use axum::http::StatusCode;
 use farol_model::{Description, Labels, Metric, Sample, Text};
 
-use crate::door::{Opening, Reason};
+use crate::{
+    api::write::Received,
+    door::{Opening, Reason},
+};
 
 const REFUSED: &str = "farol_http_connections_refused_total";
 const HANDSHAKES: &str = "farol_http_handshakes_failed_total";
@@ -18,6 +22,10 @@ const QUERY_RUNNING: &str = "farol_query_running";
 const QUERY_SAMPLES: &str = "farol_query_samples_total";
 const QUERY_SECONDS: &str = "farol_query_seconds_total";
 const QUERY_WAITING: &str = "farol_query_waiting";
+const RECEIVED_DROPPED: &str = "farol_received_dropped_samples_total";
+const RECEIVED_REQUESTS: &str = "farol_received_requests_total";
+const RECEIVED_SAMPLES: &str = "farol_received_samples_total";
+const RECEIVED_SKIPPED: &str = "farol_received_skipped_total";
 const DOOR_GOOD: &str = "farol_web_config_reload_success";
 
 /// In order of their names.
@@ -39,6 +47,22 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(QUERY_SAMPLES, "", "Samples that queries went over."),
     Metric::counter(QUERY_SECONDS, "seconds", "Time spent on queries, waiting not included."),
     Metric::gauge(QUERY_WAITING, "", "Queries waiting for their turn."),
+    Metric::counter(
+        RECEIVED_DROPPED,
+        "",
+        "Samples sent by remote write that were not stored, by reason: older than the store keeps any (too_old), more than ten minutes ahead (too_far_ahead).",
+    ),
+    Metric::counter(
+        RECEIVED_REQUESTS,
+        "",
+        "Remote-write requests, by result: stored, refused (in part or whole; not to be sent again), failed (to be sent again).",
+    ),
+    Metric::counter(RECEIVED_SAMPLES, "", "Samples sent by remote write that were journaled."),
+    Metric::counter(
+        RECEIVED_SKIPPED,
+        "",
+        "What was sent by remote write beside samples and stepped over, by kind.",
+    ),
     Metric::gauge(
         DOOR_GOOD,
         "",
@@ -90,6 +114,9 @@ pub(crate) struct Ended {
     pub(crate) samples: u64,
 }
 
+/// What became of a remote write.
+const RESULTS: [&str; 3] = ["stored", "refused", "failed"];
+
 /// Queries at this moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AtWork {
@@ -107,6 +134,9 @@ struct Kept {
     handshakes: [u64; Handshake::ALL.len()],
     at_the_door: [u64; Reason::ALL.len()],
     unanswered: [u64; Unanswered::ALL.len()],
+    received: Received,
+    /// Requests that were stored, refused, failed.
+    received_requests: [u64; RESULTS.len()],
     query_seconds: f64,
     query_samples: u64,
     /// Bounded: both halves of the key come from our own code.
@@ -118,6 +148,36 @@ struct Requests {
     /// Made once, not at each scrape.
     labels: Labels,
     count: u64,
+}
+
+impl Kept {
+    /// Sorted by name; nothing where nobody has ever sent anything.
+    fn received_samples(&self) -> Vec<Sample> {
+        if self.received_requests == [0; RESULTS.len()] {
+            return Vec::new();
+        }
+        let Received { stored, too_old, too_far_ahead, skipped } = self.received;
+        let dropped = [("too_far_ahead", too_far_ahead), ("too_old", too_old)];
+        let mut samples: Vec<Sample> = dropped
+            .into_iter()
+            .map(|(word, n)| sample(RECEIVED_DROPPED, Labels::from([("reason", word)]), n))
+            .collect();
+        let requests = RESULTS.iter().zip(self.received_requests);
+        samples.extend(
+            requests
+                .map(|(word, n)| sample(RECEIVED_REQUESTS, Labels::from([("result", *word)]), n)),
+        );
+        samples.push(sample(RECEIVED_SAMPLES, Labels::empty(), stored));
+        let kinds = [
+            ("exemplars", skipped.exemplars),
+            ("histograms", skipped.histograms),
+            ("metadata", skipped.metadata),
+        ];
+        samples.extend(
+            kinds.map(|(word, n)| sample(RECEIVED_SKIPPED, Labels::from([("kind", word)]), n)),
+        );
+        samples
+    }
 }
 
 impl Counts {
@@ -152,6 +212,26 @@ impl Counts {
         kept.query_samples = kept.query_samples.saturating_add(ended.samples);
     }
 
+    /// `refused` is the status, if it is not that of success.
+    pub(crate) fn received_request(&self, refused: Option<StatusCode>) {
+        let place = match refused {
+            None => 0,
+            Some(StatusCode::TOO_MANY_REQUESTS) => 2,
+            Some(status) => 1 + usize::from(status.is_server_error()),
+        };
+        self.kept().received_requests[place] += 1;
+    }
+
+    pub(crate) fn received(&self, more: Received) {
+        let held = &mut self.kept().received;
+        held.stored += more.stored;
+        held.too_old += more.too_old;
+        held.too_far_ahead += more.too_far_ahead;
+        held.skipped.exemplars += more.skipped.exemplars;
+        held.skipped.histograms += more.skipped.histograms;
+        held.skipped.metadata += more.skipped.metadata;
+    }
+
     pub(crate) fn answered(&self, handler: &'static str, code: u16) {
         let mut kept = self.kept();
         let requests = kept.requests.entry((handler, code)).or_insert_with(|| Requests {
@@ -184,6 +264,7 @@ impl Counts {
         let value = kept.query_seconds;
         samples.push(Sample { name: seconds, labels: Labels::empty(), value });
         samples.push(sample(QUERY_WAITING, Labels::empty(), queries.waiting as u64));
+        samples.extend(kept.received_samples());
         if opening.from_files {
             let good = u64::from(opening.fault.is_none());
             samples.push(sample(DOOR_GOOD, Labels::empty(), good));

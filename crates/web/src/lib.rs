@@ -23,4 +23,4 @@ pub use api::{Cost, data_of};
 pub use counts::METRICS;
 pub use health::report as health_report;
 pub use server::serve;
-pub use site::{About, Command, Configured, History, Queries, Settings, Site};
+pub use site::{About, Command, Configured, History, Queries, Receiver, Settings, Site};

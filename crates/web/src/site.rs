@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use farol_collect::textfile;
-use farol_model::{Current, Sample, Timestamp};
+use farol_model::{Batch, Current, Sample, Timestamp};
 use farol_query::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -40,6 +40,8 @@ pub struct Site {
 pub enum Command {
     /// Read the configuration again; an error is a text for the person who asked.
     Reload { reply: oneshot::Sender<Result<(), String>> },
+    /// Journal samples that another program has sent; the answer says that they are, or why not.
+    Write { batch: Batch, reply: oneshot::Sender<Result<(), String>> },
 }
 
 /// The store, as far as people ask about it.
@@ -100,6 +102,8 @@ pub struct Settings {
     /// The origin whose pages may ask and read here, or `*`.
     pub allowed_origin: Option<String>,
     pub queries: Queries,
+    /// Nothing where remote write is not received.
+    pub receiver: Option<Receiver>,
     /// When set, all that would change something is refused with 403 and this text.
     pub read_only: Option<String>,
 }
@@ -116,9 +120,19 @@ impl Default for Settings {
             body_limit: 64 * 1024,
             allowed_origin: None,
             queries: Queries::default(),
+            receiver: None,
             read_only: None,
         }
     }
+}
+
+/// What is received by remote write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    /// Bytes of one body, once it is decompressed.
+    pub body_limit: usize,
+    /// How old a sample may be.
+    pub retention: Duration,
 }
 
 /// What a query may take.

@@ -4,3 +4,4 @@
 //! are bounded, name the line of an error, and never panic.
 
 pub mod exposition;
+pub mod remote_write;

@@ -274,6 +274,8 @@ impl Values {
             header_timeout: self.duration("web.header_timeout"),
             request_timeout: self.duration("web.request_timeout"),
             body_limit: self.number("web.body_limit"),
+            enable_remote_write_receiver: self.bool("web.enable_remote_write_receiver"),
+            remote_write_body_limit: self.number("web.remote_write_body_limit"),
         }
     }
 

@@ -230,6 +230,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("web.header_timeout", duration(100, 300), "10s", "How long a client may take to send its request's head."),
     Setting::new("web.request_timeout", duration(100, HOUR), "30s", "How long answering one request may take; a query may take `query.timeout`."),
     Setting::new("web.body_limit", Kind::Size { least: KIB, most: GIB }, "4MiB", "The largest request body that is read."),
+    Setting::new("web.enable_remote_write_receiver", Kind::Bool, "false", "Whether samples that other programs send by remote write (`POST /api/v1/write`) are journaled and stored."),
+    Setting::new("web.remote_write_body_limit", Kind::Size { least: 64 * KIB, most: GIB }, "32MiB", "The largest body of a remote write, once it is decompressed; of all that are on their way together twice as much is held."),
 
     Setting::new("journal.segment_size", Kind::Size { least: MIB, most: 4 * GIB }, "64MiB", "Size at which a journal file is closed and the next begun; lowered to a quarter of the smallest retention."),
     Setting::new("journal.sync_interval", duration(100, HOUR), "5s", "How often the journal is forced to disk: what a power cut can cost."),

@@ -59,6 +59,9 @@ pub struct Web {
     pub header_timeout: Duration,
     pub request_timeout: Duration,
     pub body_limit: u64,
+    pub enable_remote_write_receiver: bool,
+    /// Of one body, once it is decompressed.
+    pub remote_write_body_limit: u64,
 }
 
 /// Where it is said who may come in. Unlike the rest of `web.*`, a reload takes it.

@@ -18,6 +18,7 @@ mod kill;
 mod load;
 mod network;
 mod program;
+mod remote_write;
 mod simulate;
 mod store;
 mod textfile;

@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 use farol_disk::{Disk, MemoryDisk};
 use farol_journal::{Item, Journal, Line, Reader, Retention, Settings, StartAt};
 use farol_model::{
-    Collected, Event, Labels, Lane, Outcome, Position, Record, Sample, Snapshot, State, Stream,
-    Text, Timestamp, TopProcess,
+    Batch, Collected, Event, Labels, Lane, Outcome, Position, Record, Sample, Series, Snapshot,
+    State, Stream, Text, Timestamp, TopProcess, canonical,
 };
 
 pub(crate) const DIR: &str = "/logs";
@@ -134,11 +134,14 @@ pub(crate) fn event(seconds: i64, message: &str) -> Record {
     })
 }
 
+pub(crate) type PlainSeries = Vec<(Text, Labels, Vec<(Timestamp, u64)>)>;
+
 /// What a reader may rely on of a record: samples in a settled order, NaN made comparable, only
 /// outcomes that say something, without their duration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Plain {
     Snapshot(Box<PlainSnapshot>),
+    Received(Timestamp, PlainSeries),
     Event(Event),
 }
 
@@ -159,6 +162,7 @@ pub(crate) struct PlainSnapshot {
 pub(crate) fn plain(record: &Record) -> Plain {
     let snapshot = match record {
         Record::Event(event) => return Plain::Event(event.clone()),
+        Record::Received(batch) => return Plain::Received(batch.at, plain_series(batch)),
         Record::Snapshot(snapshot) => snapshot,
     };
     let outcomes = snapshot.outcomes.iter().filter(|o| o.result != Collected::Complete);
@@ -178,6 +182,15 @@ pub(crate) fn plain(record: &Record) -> Plain {
         top: snapshot.top.iter().map(plain_process).collect(),
         outcomes: outcomes.map(|o| (o.collector.clone(), o.result.clone())).collect(),
     }))
+}
+
+/// To the bit: a stale marker is no other NaN.
+fn plain_series(batch: &Batch) -> PlainSeries {
+    let points = |series: &Series| {
+        series.points.iter().map(|(at, value)| (*at, canonical(*value).to_bits())).collect()
+    };
+    let plain = |series: &Series| (series.name.clone(), series.labels.clone(), points(series));
+    batch.series.iter().map(plain).collect()
 }
 
 fn plain_process(process: &TopProcess) -> (TopProcess, Option<u64>) {

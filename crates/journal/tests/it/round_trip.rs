@@ -4,7 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use farol_disk::Disk;
 use farol_journal::{Decoder, Item, StartAt, full_line, upkeep, verify};
-use farol_model::{Labels, Lane, Record, Sample, Stream, Text, TopProcess};
+use farol_model::{
+    Batch, Labels, Lane, Record, STALE, Sample, Series, Stream, Text, Timestamp, TopProcess,
+};
 use proptest::prelude::*;
 
 use crate::history::{
@@ -27,6 +29,8 @@ enum Deed {
         value: Option<f64>,
     },
     Event(String),
+    /// Samples of these series come: seconds and values.
+    Received(Vec<(usize, Vec<(i64, f64)>)>),
     Restart,
 }
 
@@ -48,8 +52,15 @@ fn deed() -> impl Strategy<Value = Deed> {
         8 => (0..universe().len(), proptest::option::weighted(0.8, value))
             .prop_map(|(series, value)| Deed::Set { series, value }),
         1 => any::<String>().prop_map(Deed::Event),
+        2 => proptest::collection::vec((0..universe().len(), points()), 0..5)
+            .prop_map(Deed::Received),
         1 => Just(Deed::Restart),
     ]
+}
+
+fn points() -> impl Strategy<Value = Vec<(i64, f64)>> {
+    let value = prop_oneof![4 => any::<f64>(), 1 => Just(STALE), 1 => Just(f64::NAN)];
+    proptest::collection::vec((any::<i64>(), value), 0..4)
 }
 
 fn process() -> impl Strategy<Value = TopProcess> {
@@ -89,6 +100,7 @@ fn play(deeds: &[Deed]) -> Vec<Option<Record>> {
         match deed {
             Deed::Set { series, value } => values[*series] = *value,
             Deed::Event(message) => records.push(Some(event(now, message))),
+            Deed::Received(sent) => records.push(Some(received(now, sent))),
             Deed::Restart => records.push(None),
             Deed::Tick { lane, seconds, fresh_text, top } => {
                 now += seconds;
@@ -107,6 +119,15 @@ fn play(deeds: &[Deed]) -> Vec<Option<Record>> {
         }
     }
     records
+}
+
+fn received(seconds: i64, sent: &[(usize, Vec<(i64, f64)>)]) -> Record {
+    let series = sent.iter().map(|(series, points)| {
+        let (name, labels) = universe()[*series].clone();
+        let points = points.iter().map(|(at, value)| (Timestamp::from_millis(*at), *value));
+        Series { name, labels, points: points.collect() }
+    });
+    Record::Received(Batch { at: at(seconds), series: series.collect() }.into())
 }
 
 /// The same text in another place, as from a collector that does not share.
@@ -134,7 +155,7 @@ proptest! {
             let position = journal.append(&record).unwrap();
             written.push((position, record));
         }
-        for stream in [Stream::Metrics, Stream::Events] {
+        for stream in [Stream::Metrics, Stream::Events, Stream::Received] {
             let ours: Vec<_> = written.iter().filter(|(p, _)| p.stream == stream).collect();
             let expected = plain_all(ours.iter().map(|(_, record)| record));
             let items = read_all(&disk, stream);
@@ -240,6 +261,55 @@ fn lines_are_what_the_format_says_byte_for_byte() {
     assert_eq!(file("events-2026-11-22-0000000001.jsonl"), sealed_line(event));
 }
 
+#[test]
+fn what_was_received_stands_by_name_and_label_set_with_its_own_times() {
+    let disk = memory();
+    let mut journal = open(&disk, &small_settings());
+    let sent = [
+        (2, vec![(1_795_341_600_000, 1.0), (-5, STALE)]),
+        (0, vec![(3, f64::NAN), (2, f64::INFINITY)]),
+        (1, vec![(i64::MIN, -0.0)]),
+        (3, vec![(0, 0.1)]),
+        (4, Vec::new()),
+    ];
+    let record = received(7, &sent);
+    journal.append(&record).unwrap();
+    let expected = concat!(
+        r#"{"seq":0,"ts":"2026-11-22T10:00:07.000Z","kind":"received","received":{"a_total":{"#,
+        r#""cpu=\"1\",mode=\"idle\"":[[1795341600000,1],[-5,"stale"]],"#,
+        r#""cpu=\"0\",mode=\"idle\"":[[3,"NaN"],[2,"+Inf"]],"#,
+        r#""cpu=\"0\",mode=\"user\"":[[-9223372036854775808,-0.0]]},"#,
+        r#""both":{"":[[0,0.1]],"x=\"y\"":[]}},"#
+    );
+    let bytes = disk.get(&Path::new(DIR).join("received-2026-11-22-0000000001.jsonl")).unwrap();
+    assert_eq!(String::from_utf8(bytes).unwrap(), sealed_line(expected));
+    assert_eq!(whole(&read_all(&disk, Stream::Received)), [plain(&record)]);
+}
+
+#[test]
+fn a_received_line_that_is_not_one_is_refused() {
+    let line = |received: &str| {
+        let head = r#"{"seq":0,"ts":"2026-11-22T10:00:00.000Z","kind":"received""#;
+        let line = sealed_line(&format!("{head}{received},"));
+        Decoder::new().decode(line.trim_end().as_bytes())
+    };
+    assert!(line(r#","received":{"a":{"":[[1,2]]}},"later":[1]"#).is_ok());
+    let refusals = [
+        ("", "has no received"),
+        (r#","received":[]"#, "expected an object"),
+        (r#","received":{"a":1}"#, "expected an object"),
+        (r#","received":{"a":{"":[[1]]}}"#, "invalid length 1"),
+        (r#","received":{"a":{"":[[1,2,3]]}}"#, ""),
+        (r#","received":{"a":{"":[[1.5,2]]}}"#, "expected i64"),
+        (r#","received":{"a":{"":[[1,"what"]]}}"#, "or \"stale\""),
+        (r#","received":{"a":{"x":[[1,2]]}}"#, "is not a label set"),
+    ];
+    for (received, reason) in refusals {
+        let refused = line(received).unwrap_err();
+        assert!(refused.contains(reason), "{received}: {refused}");
+    }
+}
+
 /// Whole in full and in sparse lines, and nothing where there is no row.
 #[test]
 fn the_largest_processes_stand_in_each_line_of_their_lane() {
@@ -333,7 +403,7 @@ fn text_is_shared_between_the_snapshots_that_are_read() {
         .iter()
         .map(|line| match &line.record {
             Record::Snapshot(snapshot) => snapshot.clone(),
-            Record::Event(event) => panic!("{event:?}"),
+            Record::Event(_) | Record::Received(_) => panic!("{line:?}"),
         })
         .collect();
     for pair in snapshots.windows(2) {

@@ -12,8 +12,8 @@ use crate::{
     model::{Answers, Model},
     scene::{
         Applied, DAY, DAYS, DIR, HOUR, MINUTE, WINDOW, all, apply, assert_same, assert_tidy,
-        config, differences, key, numbered, open, ordinary, position, reopen, replay, rounds,
-        settle,
+        config, differences, key, numbered, open, ordinary, position, received, reopen, replay,
+        rounds, settle,
     },
 };
 
@@ -51,6 +51,41 @@ fn story() -> Vec<Act> {
         acts.push(Act::Round);
     }
     acts
+}
+
+/// Samples that are sent, as another program does: each time some of now, some again, and some of days
+/// ago; few snapshots between them.
+fn story_of_received() -> Vec<Act> {
+    let mut acts = Vec::new();
+    let mut number = 0;
+    let mut add = |record, acts: &mut Vec<Act>| {
+        let position = position(&record, number);
+        number += 1;
+        acts.push(Act::Apply(Applied { position, record, complete: true }));
+    };
+    for place in 0..26_i64 {
+        let now = DAY + 20 * HOUR + place * 20 * MINUTE;
+        let points = |start: i64| (0..4).map(move |n| (start + n * MINUTE, (n + place) as f64));
+        let ended = [(now + 4 * MINUTE, farol_store::STALE)];
+        let sent = vec![
+            (key("sent", [("a", "1")]), points(now).chain(points(now - 20 * MINUTE)).collect()),
+            (key("sent", [("a", "2")]), points(now).chain(ended).collect()),
+            (key("old", [("from", "sender")]), points(DAY - 2 * DAYS + place * MINUTE).collect()),
+        ];
+        add(received(now, sent), &mut acts);
+        if place % 5 == 0 {
+            add(ordinary(now, MINUTE), &mut acts);
+        }
+        if place == 15 {
+            acts.push(Act::Restart);
+        }
+        acts.push(Act::Round);
+    }
+    acts
+}
+
+fn stories() -> [(&'static str, Vec<Act>); 2] {
+    [("lanes", story()), ("received", story_of_received())]
 }
 
 fn history(acts: &[Act]) -> Vec<Applied> {
@@ -169,20 +204,21 @@ fn operations(total: u64, short_step: usize) -> impl Iterator<Item = u64> {
 
 #[test]
 fn a_power_failure_at_any_operation_loses_and_invents_nothing() {
-    let acts = story();
-    let rehearsal = CrashDisk::new();
-    let whole = live(&rehearsal, &config(), &acts);
-    assert_eq!(whole.applied.len(), history(&acts).len());
-    let total = rehearsal.operations();
-    assert!(total > 100, "the story is too short to test much: {total}");
-    for stop in operations(total, 1) {
-        let disk = CrashDisk::new();
-        disk.fail_at(stop, Fault::Stop);
-        let done = live(&disk, &config(), &acts);
-        let model = model(&done.applied);
-        for seed in stop * 2..stop * 2 + 2 {
-            let story = format!("stop {stop}, seed {seed}");
-            check_after(&disk.crash(seed), &done, &model, &story);
+    for (of, acts) in stories() {
+        let rehearsal = CrashDisk::new();
+        let whole = live(&rehearsal, &config(), &acts);
+        assert_eq!(whole.applied.len(), history(&acts).len());
+        let total = rehearsal.operations();
+        assert!(total > 100, "the story is too short to test much: {total}");
+        for stop in operations(total, 1) {
+            let disk = CrashDisk::new();
+            disk.fail_at(stop, Fault::Stop);
+            let done = live(&disk, &config(), &acts);
+            let model = model(&done.applied);
+            for seed in stop * 2..stop * 2 + 2 {
+                let story = format!("{of}, stop {stop}, seed {seed}");
+                check_after(&disk.crash(seed), &done, &model, &story);
+            }
         }
     }
 }
@@ -293,21 +329,25 @@ fn live_on(disk: &CrashDisk, acts: &[Act], story: &str) -> Store {
 
 #[test]
 fn an_input_output_error_at_any_operation_is_made_good_later() {
-    let acts = story();
-    let truth = with_import(&model(&history(&acts)));
-    let rehearsal = CrashDisk::new();
-    live_on(&rehearsal, &acts, "rehearsal");
-    for failing in operations(rehearsal.operations(), 1) {
-        let story = format!("failing {failing}");
-        let disk = CrashDisk::new();
-        disk.fail_at(failing, Fault::Io);
-        let store = live_on(&disk, &acts, &story);
-        settle(&store, &story);
-        assert_same(&all(&store, None), &truth.all(None), &story);
-        drop(store);
-        assert_tidy(disk.memory(), &story);
-        let store = reopen(&disk, &config(), &history(&acts));
-        assert_same(&all(&store, None), &truth.all(None), &format!("{story}, opened again"));
+    for (of, acts) in stories() {
+        let truth = match acts.iter().any(|act| matches!(act, Act::Import)) {
+            true => with_import(&model(&history(&acts))),
+            false => model(&history(&acts)),
+        };
+        let rehearsal = CrashDisk::new();
+        live_on(&rehearsal, &acts, "rehearsal");
+        for failing in operations(rehearsal.operations(), 1) {
+            let story = format!("{of}, failing {failing}");
+            let disk = CrashDisk::new();
+            disk.fail_at(failing, Fault::Io);
+            let store = live_on(&disk, &acts, &story);
+            settle(&store, &story);
+            assert_same(&all(&store, None), &truth.all(None), &story);
+            drop(store);
+            assert_tidy(disk.memory(), &story);
+            let store = reopen(&disk, &config(), &history(&acts));
+            assert_same(&all(&store, None), &truth.all(None), &format!("{story}, opened again"));
+        }
     }
 }
 
@@ -344,17 +384,26 @@ fn an_error_is_told_with_the_file_it_is_about() {
 #[test]
 fn a_full_disk_costs_nothing_and_the_work_goes_on_when_there_is_room() {
     let acts: Vec<_> = story().into_iter().filter(|act| !matches!(act, Act::Import)).collect();
-    let history = history(&acts);
+    goes_on_on_a_full_disk(&acts);
+}
+
+#[test]
+fn a_full_disk_costs_nothing_of_what_was_received() {
+    goes_on_on_a_full_disk(&story_of_received());
+}
+
+fn goes_on_on_a_full_disk(acts: &[Act]) {
+    let history = history(acts);
     let truth = model(&history);
     let rehearsal = CrashDisk::new();
-    live(&rehearsal, &config(), &acts);
+    live(&rehearsal, &config(), acts);
     let needed = rehearsal.memory().used();
     let mut told = 0;
     for room in (0..needed).step_by(rounds(211, 7)) {
         let disk = CrashDisk::new();
         disk.set_room(Some(room));
         let story = format!("room for {room}");
-        let mut store = live_through_full(&disk, &acts, &mut told);
+        let mut store = live_through_full(&disk, acts, &mut told);
         assert_same(&all(&store, None), &truth.all(None), &story);
         drop(store);
         store = reopen(&disk, &config(), &history);

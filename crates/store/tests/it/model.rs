@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use farol_model::{Labels, Lane, Record, Snapshot, Text};
+use farol_model::{Batch, Labels, Lane, Record, Snapshot, Text};
 use farol_store::{STALE, SeriesKey};
 
 const WINDOW: i64 = 900_000;
@@ -22,6 +22,7 @@ pub(crate) struct Model {
     /// By lane, then by time: the snapshots that count.
     lanes: [BTreeMap<i64, Moment>; 2],
     imported: Answers,
+    received: Answers,
     held: u64,
 }
 
@@ -43,7 +44,11 @@ struct Moment {
 
 impl Model {
     pub(crate) fn apply(&mut self, record: &Record, complete: bool) {
-        let Record::Snapshot(snapshot) = record else { return };
+        let snapshot = match record {
+            Record::Snapshot(snapshot) => snapshot,
+            Record::Received(batch) => return self.receive(batch),
+            Record::Event(_) => return,
+        };
         let at = snapshot.at.as_millis();
         if !self.takes(window(at), snapshot.lane, at) {
             self.held += 1;
@@ -59,6 +64,29 @@ impl Model {
 
     pub(crate) fn import(&mut self, key: SeriesKey, at: i64, value: f64) {
         self.imported.entry(key).or_default().insert(at, plain_bits(value));
+    }
+
+    /// Of two samples of a series at one time it is of no matter which came first.
+    fn receive(&mut self, batch: &Batch) {
+        for series in &batch.series {
+            let key = SeriesKey { name: series.name.clone(), labels: series.labels.clone() };
+            for (at, value) in &series.points {
+                let held = self.received.entry(key.clone()).or_default();
+                let held = held.entry(at.as_millis()).or_insert(plain_bits(*value));
+                let both = [f64::from_bits(*held), *value];
+                // A number rather than none, a NaN rather than a marker, of numbers the larger.
+                let is_none = |value: &f64| (farol_store::is_stale(*value), value.is_nan());
+                let kept = both
+                    .into_iter()
+                    .min_by(|a, b| is_none(a).cmp(&is_none(b)).then_with(|| b.total_cmp(a)));
+                *held = plain_bits(kept.unwrap());
+            }
+        }
+    }
+
+    /// How many samples were received, those at one time once.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.values().map(|points| points.len() as u64).sum()
     }
 
     /// Snapshots that did not count, because their time was already held.
@@ -78,10 +106,12 @@ impl Model {
         moments.map(|moment| moment.samples.len() as u64).sum()
     }
 
-    /// The times of all snapshots, and of what was imported.
+    /// The times of all snapshots, and of what was imported and received.
     pub(crate) fn times(&self) -> Vec<i64> {
         let lanes = self.lanes.iter().flat_map(|lane| lane.keys());
-        let imported = self.imported.values().flat_map(|points| points.keys());
+        let others = [&self.imported, &self.received];
+        let imported =
+            others.into_iter().flat_map(|all| all.values().flat_map(|points| points.keys()));
         let times: BTreeSet<i64> = lanes.chain(imported).copied().collect();
         times.into_iter().collect()
     }
@@ -111,7 +141,7 @@ impl Model {
         for lane in &self.lanes {
             read_lane(lane, now, &mut answers);
         }
-        for (key, points) in &self.imported {
+        for (key, points) in self.imported.iter().chain(&self.received) {
             answers.entry(key.clone()).or_default().extend(points);
         }
         for points in answers.values_mut() {

@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use farol_disk::{Disk, MemoryDisk};
 use farol_model::{
-    Event, Labels, Lane, Position, Record, Sample, Snapshot, State, Stream, Text, Timestamp,
+    Batch, Event, Labels, Lane, Position, Record, Sample, Series, Snapshot, State, Stream, Text,
+    Timestamp,
 };
 use farol_store::{
     Config, Matcher, Opened, Point, Range, Reader, Report, Selection, SeriesKey, Store, Upkeep,
@@ -59,11 +60,19 @@ pub(crate) fn apply(store: &mut Store, applied: &Applied) {
 
 /// Applies what the store does not have, as it says itself.
 pub(crate) fn replay(opened: Opened, history: &[Applied]) -> Store {
+    let is_wanted = |applied: &&Applied| {
+        let from = opened.replays_from(applied.position.stream);
+        from.is_none_or(|from| applied.position >= from)
+    };
+    let wanted: Vec<&Applied> = history.iter().filter(is_wanted).collect();
     let mut store = opened.store;
-    let from = opened.replay_from;
-    for applied in history.iter().filter(|applied| from.is_none_or(|from| applied.position >= from))
-    {
+    let mut upkeep = store.upkeep();
+    for applied in wanted {
         apply(&mut store, applied);
+        // As whoever replays much does: memory holds so many windows and no more.
+        if upkeep.waiting() >= 200 {
+            round(&mut upkeep);
+        }
     }
     store
 }
@@ -89,14 +98,15 @@ pub(crate) fn round(upkeep: &mut Upkeep) -> Report {
 /// Rounds until nothing is left to do; what they write is of no matter here.
 pub(crate) fn settle(store: &Store, story: &str) {
     let mut upkeep = store.upkeep();
+    let mut last = Report::default();
     for _ in 0..20 {
-        let report = upkeep.round();
-        assert!(report.errors.is_empty(), "{story}: {:?}", report.errors);
-        if is_idle(&report) {
+        last = upkeep.round();
+        assert!(last.errors.is_empty(), "{story}: {:?}", last.errors);
+        if is_idle(&last) {
             return;
         }
     }
-    panic!("{story}: the upkeep finds no end");
+    panic!("{story}: the upkeep finds no end: {last:?}");
 }
 
 fn is_idle(report: &Report) -> bool {
@@ -213,6 +223,15 @@ pub(crate) fn event(at: i64) -> Record {
         message: Text::from_static("something happened"),
         fields: Vec::new(),
     })
+}
+
+/// Samples that came at this time, each with its own; the series say from whom.
+pub(crate) fn received(at: i64, series: Vec<(SeriesKey, Vec<(i64, f64)>)>) -> Record {
+    let series = series.into_iter().map(|(key, points)| {
+        let points = points.into_iter().map(|(at, value)| (Timestamp::from_millis(at), value));
+        Series { name: key.name, labels: key.labels, points: points.collect() }
+    });
+    Record::Received(Batch { at: Timestamp::from_millis(at), series: series.collect() }.into())
 }
 
 pub(crate) fn range(start: i64, end: i64) -> Range {

@@ -25,3 +25,4 @@ cargo bench --quiet -p farol-collect --bench containers 2>/dev/null | tee -a tar
 cargo bench --quiet -p farol-store --bench scan 2>/dev/null | tee target/bench-scan.txt
 python3 bench/farol_bench.py --ticks target/bench-tick.txt ${QUICK:+--quick} "$@"
 python3 bench/store_bench.py --scan target/bench-scan.txt ${QUICK:+--quick} ${BEFORE:+--before "$BEFORE"}
+python3 bench/query_bench.py ${QUICK:+--quick}

@@ -32,7 +32,7 @@ pub use error::StoreError;
 pub use farol_model::{STALE, is_stale};
 pub use import::{Imported, Importer};
 pub use labels::Overview;
-pub use matcher::{MatchError, Matcher, Op};
+pub use matcher::{MatchError, Matcher, Op, anchored};
 pub use reader::{Point, Range, Reader, Samples, Selection};
 pub use series::SeriesKey;
 pub use store::{Opened, Stats, Store};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use farol_model::Text;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -34,6 +34,23 @@ impl fmt::Display for MatchError {
 
 impl std::error::Error for MatchError {}
 
+/// What a pattern may take in memory: its like is seldom over some kilobytes.
+const PATTERN_BYTES: usize = 1 << 20;
+const PATTERN_BYTES_EACH: usize = 64;
+
+/// The pattern of a whole text, `.` matching newlines too. What would take too much is refused.
+pub fn anchored(pattern: &str) -> Result<Regex, MatchError> {
+    // By itself first: `a)|(b` would close the group that anchors it.
+    compiled(pattern)?;
+    compiled(&format!("^(?s:{pattern})$"))
+}
+
+fn compiled(pattern: &str) -> Result<Regex, MatchError> {
+    let most = PATTERN_BYTES + PATTERN_BYTES_EACH * pattern.len();
+    let built = RegexBuilder::new(pattern).size_limit(most).build();
+    built.map_err(|error| MatchError(error.to_string()))
+}
+
 impl Matcher {
     /// Patterns are those of the `regex` crate, anchored at both ends, `.` matching newlines too.
     pub fn new(
@@ -44,12 +61,7 @@ impl Matcher {
         let (name, value) = (name.into(), value.into());
         let pattern = match op {
             Op::Equal | Op::NotEqual => None,
-            Op::Matches | Op::MatchesNot => {
-                // By itself first: `a)|(b` would close the group that anchors it.
-                Regex::new(&value).map_err(|error| MatchError(error.to_string()))?;
-                let anchored = format!("^(?s:{value})$");
-                Some(Regex::new(&anchored).map_err(|error| MatchError(error.to_string()))?)
-            }
+            Op::Matches | Op::MatchesNot => Some(anchored(&value)?),
         };
         Ok(Matcher { name, op, value, pattern })
     }

@@ -236,11 +236,13 @@ fn groups_of(vector: Vec<Series>, grouping: &Grouping) -> Vec<Group> {
     let mut places: HashMap<Metric, usize> = HashMap::new();
     for series in vector {
         let metric = grouped(&series.metric, grouping);
+        let drops_name = metric.drops_name;
         let key = Metric { drops_name: false, ..metric.clone() };
         let place = *places.entry(key).or_insert_with(|| {
             groups.push(Group { metric, members: Vec::new() });
             groups.len() - 1
         });
+        groups[place].metric.drops_name |= drops_name;
         groups[place].members.push(series);
     }
     groups

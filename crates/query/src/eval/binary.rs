@@ -207,19 +207,24 @@ impl Operator {
     }
 
     fn metric(self, many: &Metric, one: &Metric, matching: &Matching) -> Metric {
-        let keeps = self.op.is_comparison() && self.bool == Bool::No;
         let mut metric = match (matching.card, &matching.grouping) {
-            (Card::OneToOne, Grouping::By(labels)) => kept(many, labels),
+            (Card::OneToOne, Grouping::By(labels)) => {
+                Metric { drops_name: many.drops_name, ..kept(many, labels) }
+            }
             (Card::OneToOne, Grouping::Without(labels)) if !labels.is_empty() => Metric {
                 labels: many.only(|name| !labels.iter().any(|label| *label == *name)),
                 ..many.clone()
             },
             _ => many.clone(),
         };
+        // At once, and not at the end as elsewhere: `group_left(__name__)` may give another.
+        if !self.op.is_comparison() {
+            metric = Metric::new(Text::EMPTY, metric.labels);
+        }
         for label in &matching.include {
             metric = metric.with(label, one.get(label));
         }
-        metric.drops_name |= !keeps;
+        metric.drops_name |= self.bool == Bool::Yes;
         metric
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn join(calling: Calling<'_, '_>) -> Result<Value, EvalError> {
 pub(super) fn replace(calling: Calling<'_, '_>) -> Result<Value, EvalError> {
     let [target, template, source, pattern] =
         [1, 2, 3, 4].map(|place| calling.text(place).to_owned());
-    let pattern = anchored(&pattern).map_err(|_| {
+    let pattern = farol_store::anchored(&pattern).map_err(|_| {
         EvalError::Failed(format!("invalid regular expression in label_replace(): {pattern}"))
     })?;
     check_target(&target, "label_replace")?;
@@ -49,12 +49,6 @@ fn check_target(label: &str, function: &str) -> Result<(), EvalError> {
         true => Err(EvalError::Failed(format!("invalid destination label name in {function}(): "))),
         false => Ok(()),
     }
-}
-
-fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
-    // By itself first: `a)|(b` would close the group that anchors it.
-    Regex::new(pattern)?;
-    Regex::new(&format!("^(?s:{pattern})$"))
 }
 
 /// Puts what was found into a template: `$1`, `${1}`, `$name`, `${name}`, `$$` for a dollar. A name is
@@ -140,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_template_is_filled_in_as_go_does() {
-        let pattern = anchored("(?P<first>a+)-(b*)(c)?").unwrap();
+        let pattern = farol_store::anchored("(?P<first>a+)-(b*)(c)?").unwrap();
         let found = pattern.captures("aa-b").unwrap();
         for (template, expected) in [
             ("$1", "aa"),

@@ -37,7 +37,8 @@ pub(crate) fn ask(reader: &Reader, tree: &Tree, source: &mut Source<'_>) {
     if matches!(expr.type_of(), Type::Scalar | Type::Vector) {
         let all = range(reader, &expr, steps, &options);
         within_limits(&text, &all);
-        let of_the_question = ["start()", "end()", "step()", "range()"];
+        // Sorting is for instants alone: what is taken or added up after it depends on it.
+        let of_the_question = ["start()", "end()", "step()", "range()", "sort"];
         if let (Ok(once), Ok(all)) = (&once, &all)
             && !of_the_question.iter().any(|part| text.contains(part))
         {

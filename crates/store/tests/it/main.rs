@@ -11,5 +11,6 @@ mod history;
 mod import;
 mod labels;
 mod model;
+mod received;
 mod scene;
 mod select;

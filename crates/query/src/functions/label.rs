@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use farol_model::{Labels, Text};
-use regex::{Captures, Regex};
+use regex::Captures;
 
 use crate::{
     Metric, Series,
@@ -129,6 +129,8 @@ fn merged(vector: Vec<Series>) -> Result<Vec<Series>, EvalError> {
 
 #[cfg(test)]
 mod tests {
+    use farol_store::anchored;
+
     use super::*;
     use crate::ABSENT;
 

@@ -5,7 +5,6 @@
 
 #[path = "../../crates/query/tests/common/bounded.rs"]
 mod bounded;
-#[expect(dead_code, reason = "it can also take a difference apart, for the test that finds one")]
 #[path = "../../crates/query/tests/common/generate.rs"]
 mod generate;
 #[path = "../../crates/query/tests/common/world.rs"]

@@ -26,6 +26,11 @@ pub(crate) fn ask(reader: &Reader, tree: &Tree, source: &mut Source<'_>) {
         let expr = parse(again).unwrap_or_else(|error| panic!("{text}\n{again}\n{error}"));
         assert_eq!(expr.to_string(), printed, "{text}\n{again}");
     }
+    // What a difference would be taken apart into.
+    for part in tree.smaller().iter().take(10) {
+        let part = part.text();
+        assert!(parse(&part).is_ok(), "{part}\nof {text}");
+    }
     let options = Options { limits: LIMITS, ..options(&text) };
     let start = START + source.below(SPAN as usize / 1000) as i64 * 1000;
     let step = [1, 10_000, 60_000, 300_000, 7_777][source.below(5)];

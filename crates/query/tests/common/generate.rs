@@ -301,13 +301,21 @@ impl Tree {
             for smaller in child.smaller() {
                 if smaller.kind == child.kind {
                     let mut tree = self.clone();
-                    tree.children[place] = smaller;
+                    tree.children[place] = smaller.in_parens();
                     all.push(tree);
                 }
             }
         }
         all.sort_by_key(|tree| tree.text().len());
         all
+    }
+
+    /// Where what binds more tightly than it may come to stand beside it.
+    fn in_parens(self) -> Tree {
+        if !self.text().contains([' ', '-']) {
+            return self;
+        }
+        Tree::node(self.kind, self.exactness, &["(", ")"], vec![self])
     }
 
     fn descendants(&self, into: &mut Vec<Tree>) {

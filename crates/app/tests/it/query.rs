@@ -22,10 +22,7 @@ impl Place {
             let second = at - NOON;
             text.push_str(&format!("up{{job=\"node\"}} 1 {at}\n"));
             if !(200..400).contains(&second) {
-                text.push_str(&format!(
-                    "load{{job=\"node\",at=\"b,\\\"c\\\"\"}} {} {at}\n",
-                    second
-                ));
+                text.push_str(&format!("load{{job=\"node\",at=\"b,\\\"c\\\"\"}} {second} {at}\n"));
             }
             for (cpu, rate) in [(0, 0.5), (1, 0.25)] {
                 let value = second as f64 * rate;
@@ -118,7 +115,7 @@ fn a_chart_has_a_blank_where_nothing_was() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["MIN", "MAX", "LAST", "SERIES"]);
     let chart: String = lines[1].chars().take_while(|char| !char.is_ascii_digit()).collect();
-    assert_eq!(chart.trim().split_whitespace().count(), 2, "two stretches: {text}");
+    assert_eq!(chart.split_whitespace().count(), 2, "two stretches: {text}");
     assert!(chart.trim().starts_with('▁') && chart.trim().ends_with('█'), "{text}");
     let figures = lines[1].trim_start_matches(|char: char| !char.is_ascii_digit());
     assert!(figures.starts_with("0  600   600  load{"), "{text}");

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_template_is_filled_in_as_go_does() {
-        let pattern = farol_store::anchored("(?P<first>a+)-(b*)(c)?").unwrap();
+        let pattern = anchored("(?P<first>a+)-(b*)(c)?").unwrap();
         let found = pattern.captures("aa-b").unwrap();
         for (template, expected) in [
             ("$1", "aa"),

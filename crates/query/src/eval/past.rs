@@ -62,7 +62,7 @@ impl Stored {
         figure: Figure,
     ) -> Stored {
         let older = older_parts(reader, range);
-        let raw_start = older.last().map_or(range.start, |(_, part)| after(part.end));
+        let raw_start = older.last().map_or(range.start, |(_, part)| part.end);
         let raw = reader.select(matchers, Range { start: raw_start, ..range }, now);
         if older.is_empty() {
             return Stored { parts: vec![raw], keys: Keys::Own, scratch: Samples::default() };
@@ -93,6 +93,11 @@ impl Stored {
         into.clear();
         for (part, place) in &places[index] {
             self.parts[*part].columns(*place, &mut self.scratch);
+            // A sample goes before a bucket that ends with it.
+            let next = self.scratch.times.first().copied().unwrap_or(i64::MAX);
+            while into.times.pop_if(|time| *time >= next).is_some() {
+                into.values.pop();
+            }
             into.times.extend_from_slice(&self.scratch.times);
             into.values.extend_from_slice(&self.scratch.values);
         }
@@ -103,34 +108,27 @@ impl Stored {
     }
 }
 
-fn after(time: Timestamp) -> Timestamp {
-    Timestamp::from_millis(time.as_millis().saturating_add(1))
-}
-
-/// What of the range is before the oldest raw sample, in order of time.
+/// What of the range is before the oldest raw sample, in order of time. A part ends where the next one
+/// begins: its last bucket ends with that very moment.
 fn older_parts(reader: &Reader, range: Range) -> Vec<(Tier, Range)> {
     let mut parts = Vec::new();
     let mut end = match reader.oldest() {
-        Some(oldest) => range.end.min(before(oldest)),
+        Some(oldest) => range.end.min(oldest),
         None => range.end,
     };
     for tier in Tier::ALL {
-        if end < range.start {
+        if end <= range.start {
             break;
         }
         let Some(oldest) = reader.tier(tier).oldest() else { continue };
         let start = range.start.max(oldest);
-        if start <= end {
+        if start < end {
             parts.push((tier, Range { start, end }));
-            end = before(start);
+            end = start;
         }
     }
     parts.reverse();
     parts
-}
-
-fn before(time: Timestamp) -> Timestamp {
-    Timestamp::from_millis(time.as_millis().saturating_sub(1))
 }
 
 /// The series of all parts under the names that they have among the raw ones.

@@ -1,5 +1,7 @@
 //! A question reaches back beyond the raw samples, into what was kept of each 15 s and 5 min.
 
+#![expect(clippy::unwrap_used, reason = "a test whose every step must work")]
+
 use std::{sync::Arc, time::Duration};
 
 use farol_disk::MemoryDisk;

@@ -63,8 +63,10 @@ pub enum Stop {
 pub enum EvalError {
     /// The question itself makes no sense: Prometheus' `bad_data`.
     Bad(String),
-    /// It began and could not go on, or it is too large: Prometheus' `execution`.
+    /// It began and could not go on: Prometheus' `execution`.
     Failed(String),
+    /// It would take more than one of the limits: `execution` as well.
+    TooLarge(String),
     Stopped(Stop),
 }
 
@@ -205,7 +207,7 @@ impl<'a> Context<'a> {
         if self.held <= self.options.limits.samples {
             return Ok(());
         }
-        Err(EvalError::Failed(format!(
+        Err(EvalError::TooLarge(format!(
             "query processing would load too many samples into memory: more than {}; ask for less time, fewer series or a larger step, or raise query.max_samples",
             self.options.limits.samples
         )))
@@ -294,7 +296,9 @@ impl Series {
 impl fmt::Display for EvalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            EvalError::Bad(text) | EvalError::Failed(text) => f.write_str(text),
+            EvalError::Bad(text) | EvalError::Failed(text) | EvalError::TooLarge(text) => {
+                f.write_str(text)
+            }
             EvalError::Stopped(Stop::TimedOut) => {
                 f.write_str("query timed out in expression evaluation")
             }

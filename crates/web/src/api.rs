@@ -361,7 +361,7 @@ impl Asking {
         let ended = Ended { seconds: took.as_secs_f64(), samples: noted.samples };
         shared.counts.question_ended(ended);
         if let Err(error) = answered
-            && error.is_too_large()
+            && error.kind == Kind::TooLarge
         {
             shared.counts.unanswered(Unanswered::TooLarge);
         }

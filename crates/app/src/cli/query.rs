@@ -137,7 +137,7 @@ impl Question<'_> {
                 "{error} after {}; --query.timeout allows more",
                 config::show_duration(allowed.timeout)
             ),
-            EvalError::Bad(_) | EvalError::Failed(_) => error.into(),
+            EvalError::Bad(_) | EvalError::Failed(_) | EvalError::TooLarge(_) => error.into(),
         })
     }
 }

@@ -264,7 +264,7 @@ impl Context<'_> {
         self.stats.series += found as u64;
         let most = self.options.limits.series;
         if found > most {
-            return Err(EvalError::Failed(format!(
+            return Err(EvalError::TooLarge(format!(
                 "a selector matches {found} series, more than the limit of {most}; add matchers, or raise query.max_series"
             )));
         }

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     BadData,
     /// The question began and could not go on.
     Execution,
+    /// It would take more than a limit: to clients the same.
+    TooLarge,
     /// Its client went away.
     Canceled,
     Timeout,
@@ -36,14 +38,11 @@ pub(crate) enum Kind {
     NotFound,
 }
 
-/// What the evaluator's sentences about too large a question have in common.
-const TOO_LARGE: &str = "or raise query.max_";
-
 impl Kind {
     const fn word(self) -> &'static str {
         match self {
             Kind::BadData => "bad_data",
-            Kind::Execution => "execution",
+            Kind::Execution | Kind::TooLarge => "execution",
             Kind::Canceled => "canceled",
             Kind::Timeout => "timeout",
             Kind::Unavailable => "unavailable",
@@ -55,7 +54,7 @@ impl Kind {
     const fn status(self) -> u16 {
         match self {
             Kind::BadData => 400,
-            Kind::Execution => 422,
+            Kind::Execution | Kind::TooLarge => 422,
             Kind::Canceled => 499,
             Kind::Timeout | Kind::Unavailable => 503,
             Kind::Internal => 500,
@@ -75,11 +74,6 @@ impl ApiError {
 
     pub(crate) fn parameter(name: &str, cause: impl Display) -> ApiError {
         ApiError::bad(format!("invalid parameter {name:?}: {cause}"))
-    }
-
-    /// Whether the question was refused for its size; the evaluator says so in words alone.
-    pub(crate) fn is_too_large(&self) -> bool {
-        self.kind == Kind::Execution && self.text.contains(TOO_LARGE)
     }
 
     /// With another status than the kind's.
@@ -105,6 +99,7 @@ impl From<EvalError> for ApiError {
         let kind = match &error {
             EvalError::Bad(_) => Kind::BadData,
             EvalError::Failed(_) => Kind::Execution,
+            EvalError::TooLarge(_) => Kind::TooLarge,
             EvalError::Stopped(Stop::TimedOut) => Kind::Timeout,
             EvalError::Stopped(Stop::Canceled) => Kind::Canceled,
         };

@@ -857,6 +857,14 @@ impl Maker<'_, '_> {
                 let parts = ["", "[10m] offset 1m"];
                 Tree::node(Type::Matrix, Exactness::Exact, &parts, vec![selector])
             }
+            // Of a selector with `@` and an offset 2.42 forgets the offset.
+            ("timestamp", Type::Vector) => {
+                let tree = self.of(kind, depth);
+                if !tree.text().contains('@') || self.dialect == Dialect::Whole {
+                    return tree;
+                }
+                self.plain_selector()
+            }
             // Of what overflows on the way 2.42 says NaN: what is as it was sampled does not.
             ("stddev_over_time" | "stdvar_over_time", Type::Matrix)
                 if self.dialect == Dialect::Shared =>

@@ -158,7 +158,23 @@ impl Block {
     /// Keeps of a down-sampled day only that it is there: years of them are held, and seldom asked
     /// for. Who asks opens the file anew.
     pub(crate) fn closed(opened: OpenedFile, name: Name, path: PathBuf) -> Block {
-        Block { series: Vec::new(), ..Block::new(opened, name, path, |_| 0) }
+        let whole = Block::new(opened, name, path, |_| 0);
+        // Its clock has the rows of a whole day, whatever was taken of it.
+        let first_times = whole.series.iter().filter_map(|series| whole.first_time(series));
+        let start = first_times.min().unwrap_or(whole.start);
+        Block { series: Vec::new(), start, ..whole }
+    }
+
+    /// When a series begins, at the earliest.
+    fn first_time(&self, series: &BlockSeries) -> Option<i64> {
+        let clock = self.clocks.get(series.clock as usize)?;
+        let (row, _) = series.runs.first()?;
+        match clock.times {
+            Times::Regular { step } => {
+                Some(clock.first.saturating_add(step.saturating_mul(i64::from(*row))))
+            }
+            Times::Chunk { .. } => Some(clock.first),
+        }
     }
 
     /// The entries of one series; it has several where it was in several lanes.

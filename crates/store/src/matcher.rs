@@ -20,7 +20,14 @@ pub struct Matcher {
     pub name: Text,
     pub op: Op,
     pub value: Text,
-    pattern: Option<Regex>,
+    pattern: Option<Pattern>,
+}
+
+#[derive(Clone, Debug)]
+enum Pattern {
+    /// `a|b|c`, sorted: nothing needs to be compiled for these, and the index knows them.
+    Words(Box<[Text]>),
+    Regex(Regex),
 }
 
 #[derive(Clone, Debug)]
@@ -61,13 +68,22 @@ impl Matcher {
         let (name, value) = (name.into(), value.into());
         let pattern = match op {
             Op::Equal | Op::NotEqual => None,
-            Op::Matches | Op::MatchesNot => Some(anchored(&value)?),
+            Op::Matches | Op::MatchesNot => Some(Pattern::read(&value)?),
         };
         Ok(Matcher { name, op, value, pattern })
     }
 
     pub fn equal(name: impl Into<Text>, value: impl Into<Text>) -> Matcher {
         Matcher { name: name.into(), op: Op::Equal, value: value.into(), pattern: None }
+    }
+
+    /// All the values that it matches, if they can be told.
+    pub(crate) fn values(&self) -> Option<&[Text]> {
+        match (self.op, &self.pattern) {
+            (Op::Equal, _) => Some(std::slice::from_ref(&self.value)),
+            (Op::Matches, Some(Pattern::Words(words))) => Some(words),
+            _ => None,
+        }
     }
 
     pub fn is_match(&self, value: &str) -> bool {
@@ -77,6 +93,53 @@ impl Matcher {
             (Op::Matches, Some(pattern)) => pattern.is_match(value),
             (Op::MatchesNot, Some(pattern)) => !pattern.is_match(value),
             (Op::Matches | Op::MatchesNot, None) => false,
+        }
+    }
+}
+
+impl Pattern {
+    fn read(pattern: &str) -> Result<Pattern, MatchError> {
+        // Grafana writes the values of a variable in brackets.
+        let inner = pattern.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+        let words = inner.unwrap_or(pattern);
+        if words.contains(['\\', '.', '+', '*', '?', '(', ')', '[', ']', '{', '}', '^', '$']) {
+            return anchored(pattern).map(Pattern::Regex);
+        }
+        let mut words: Vec<Text> = words.split('|').map(Text::from).collect();
+        words.sort_unstable();
+        words.dedup();
+        Ok(Pattern::Words(words.into()))
+    }
+
+    fn is_match(&self, value: &str) -> bool {
+        match self {
+            Pattern::Words(words) => words.binary_search_by(|word| (**word).cmp(value)).is_ok(),
+            Pattern::Regex(regex) => regex.is_match(value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_match_what_the_pattern_of_them_matches() {
+        let values = ["", "a", "b", "ab", "a|b", "(a)", "é", "A", "a\nb", "x-y", "#", " "];
+        for pattern in ["", "a", "a|b", "b|a|b", "(a|b)", "a|", "|", "()", "é|x-y", "a\nb", "#| "]
+        {
+            let words = Matcher::new("label", Op::Matches, pattern).unwrap();
+            assert!(words.values().is_some(), "{pattern:?}");
+            let regex = anchored(pattern).unwrap();
+            for value in values {
+                assert_eq!(words.is_match(value), regex.is_match(value), "{pattern:?} {value:?}");
+            }
+        }
+        for pattern in ["a.c", "(a|b)(c)", "a|b+", "^a", "\\."] {
+            assert!(Matcher::new("label", Op::Matches, pattern).unwrap().values().is_none());
+        }
+        for pattern in ["(a", "a)", ")a(", "a)|(b"] {
+            assert!(Matcher::new("label", Op::Matches, pattern).is_err(), "{pattern:?}");
         }
     }
 }

@@ -122,19 +122,16 @@ impl Reader {
         Reader { tier: Some(tier), ..self.clone() }
     }
 
-    /// When the oldest sample was taken; of a tier, when its oldest day begins.
+    /// When the oldest sample was taken; of a tier, the time of its oldest figures.
     pub fn oldest(&self) -> Option<Timestamp> {
+        let start_of = |view: &View| {
+            let blocks = view.blocks.iter().map(|block| block.start);
+            let windows = view.windows().filter_map(|window| window.span());
+            blocks.chain(windows.map(|(start, _)| start)).min()
+        };
         let oldest = match self.tier {
-            Some(tier) => {
-                let view = self.shared.tier(tier);
-                view.blocks.iter().map(|block| block.name.start.saturating_mul(1000)).min()
-            }
-            None => {
-                let view = self.shared.view();
-                let blocks = view.blocks.iter().map(|block| block.start);
-                let windows = view.windows().filter_map(|window| window.span());
-                blocks.chain(windows.map(|(start, _)| start)).min()
-            }
+            Some(tier) => start_of(&self.shared.tier(tier)),
+            None => start_of(&self.shared.view()),
         };
         oldest.map(Timestamp::from_millis)
     }

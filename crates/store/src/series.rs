@@ -7,7 +7,7 @@ use std::{
 
 use farol_model::{Labels, Text};
 
-use crate::{Matcher, Op};
+use crate::Matcher;
 
 /// The label under which the metric's name is asked for.
 pub(crate) const NAME: &str = "__name__";
@@ -125,11 +125,15 @@ impl Table {
     /// The series that have the label with a value that matches.
     fn with_value(&self, matcher: &Matcher) -> Vec<u32> {
         let Some(values) = self.postings.get(&matcher.name) else { return Vec::new() };
-        if matcher.op == Op::Equal {
-            return values.get(&matcher.value).cloned().unwrap_or_default();
-        }
-        let matching = values.iter().filter(|(value, _)| matcher.is_match(value));
-        let mut found: Vec<u32> = matching.flat_map(|(_, numbers)| numbers).copied().collect();
+        let mut found: Vec<u32> = match matcher.values() {
+            Some(wanted) => {
+                wanted.iter().filter_map(|value| values.get(value)).flatten().copied().collect()
+            }
+            None => {
+                let matching = values.iter().filter(|(value, _)| matcher.is_match(value));
+                matching.flat_map(|(_, numbers)| numbers).copied().collect()
+            }
+        };
         found.sort_unstable();
         found
     }
@@ -186,6 +190,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Op;
 
     fn key(name: &str, device: &str) -> SeriesKey {
         SeriesKey { name: name.into(), labels: Labels::from([("device", device)]) }
@@ -200,6 +205,7 @@ mod tests {
             |name: &str, op, value: &str| table.matching(&[Matcher::new(name, op, value).unwrap()]);
         assert_eq!(matching(NAME, Op::Equal, "read"), [a, b]);
         assert_eq!(matching("device", Op::Matches, "sd[b-z]"), [b]);
+        assert_eq!(matching("device", Op::Matches, "(sdb|sdz)"), [b]);
         assert_eq!(matching("device", Op::NotEqual, "sda"), [b, c]);
         assert_eq!(matching("device", Op::Equal, ""), [c]);
         assert_eq!(matching("device", Op::MatchesNot, ".+"), [c]);

@@ -218,6 +218,20 @@ fn a_day_that_gets_late_samples_is_down_sampled_again() {
     pair.assert_equal("the samples themselves");
 }
 
+/// So that nobody opens its files for what was before.
+#[test]
+fn a_tier_begins_with_its_first_figures_and_not_with_the_day() {
+    let disk = MemoryDisk::new();
+    let mut pair = Pair::new(&disk, &config());
+    for now in [DAY + HOUR, DAY + 30 * HOUR] {
+        pair.apply(received(now, vec![(sent(1), vec![(now, 4.0)])]), true);
+    }
+    settle(&pair.store, "a day over");
+    let oldest = |tier: Tier| pair.store.reader().tier(tier).oldest().map(Timestamp::as_millis);
+    assert_eq!(oldest(Tier::FifteenSeconds), Some(DAY + HOUR + 15_000));
+    assert_eq!(oldest(Tier::FiveMinutes), Some(DAY + HOUR + 5 * MINUTE));
+}
+
 /// How many samples the received series had in each bucket of five minutes.
 fn counted(store: &Store) -> Vec<f64> {
     let reader = store.reader().tier(Tier::FiveMinutes);

@@ -133,7 +133,8 @@ impl Reader {
                 let view = self.shared.view();
                 let blocks = view.blocks.iter().map(|block| block.start);
                 let windows = view.windows().filter_map(|window| window.span());
-                blocks.chain(windows.map(|(start, _)| start)).min()
+                let pools = view.pools().flat_map(|pool| pool.spans());
+                blocks.chain(windows.chain(pools).map(|(start, _)| start)).min()
             }
         };
         oldest.map(Timestamp::from_millis)

@@ -254,6 +254,8 @@ struct Keeping {
     replay: Option<own::Replay>,
     /// Said once, not at every look.
     complaint: Option<String>,
+    /// How many windows and pools still waited after the last round that was called for here.
+    waited: usize,
 }
 
 /// How far one stream was followed.
@@ -285,6 +287,7 @@ impl Keeping {
             told_figures: None,
             replay: None,
             complaint: None,
+            waited: 0,
         }
     }
 
@@ -317,6 +320,7 @@ impl Keeping {
             self.apply(place, at, &record, true);
             self.tracks[place].reader = None;
             self.tracks[place].start = StartAt::Position(at);
+            self.tidy_if_due();
         } else if applied.is_none_or(|applied| applied < at) {
             self.catch_up();
         }
@@ -392,12 +396,18 @@ impl Keeping {
         }
     }
 
-    fn tidy_if_due(&self) {
-        let waiting = self.store.as_ref().map_or(0, |store| store.upkeep().waiting());
-        if waiting >= MOST_WAITING_WINDOWS
-            && let Some(upkeep) = &mut *lock(&self.settings.upkeep)
-        {
-            upkeep.round();
+    /// A round now where more comes than the rounds of upkeep keep up with. One for each that is over:
+    /// while a disk is full, those that wait are not tried at every record.
+    fn tidy_if_due(&mut self) {
+        let waiting = || self.store.as_ref().map_or(0, |store| store.upkeep().waiting());
+        let due = waiting();
+        if due < MOST_WAITING_WINDOWS {
+            self.waited = 0;
+        } else if due != self.waited {
+            if let Some(upkeep) = &mut *lock(&self.settings.upkeep) {
+                upkeep.round();
+            }
+            self.waited = waiting();
         }
     }
 
@@ -677,6 +687,26 @@ mod tests {
         scene.tick(1);
         scene.drain();
         assert_eq!((scene.stored(), scene.held()), ((0..85).collect(), 0));
+    }
+
+    #[test]
+    fn what_comes_faster_than_upkeep_goes_round_is_written_in_between() {
+        let mut scene = Scene::with_room_for(8);
+        for quarter in 0..20 {
+            let at = Timestamp::from_millis(quarter * 15 * 60 * 1000);
+            let series = farol_model::Series {
+                name: "sent".into(),
+                labels: farol_model::Labels::empty(),
+                points: vec![(at, 1.0)],
+            };
+            let batch = farol_model::Batch { at, series: vec![series] };
+            let (ack, mut answer) = tokio::sync::oneshot::channel();
+            scene.core.apply(Event::Received { batch, ack }, at);
+            assert_eq!(answer.try_recv(), Ok(Ok(())));
+            scene.drain();
+            let waiting = scene.keeping.store.as_ref().unwrap().upkeep().waiting();
+            assert!(waiting < MOST_WAITING_WINDOWS, "{waiting} wait");
+        }
     }
 
     #[test]

@@ -122,12 +122,18 @@ impl Reader {
         Reader { tier: Some(tier), ..self.clone() }
     }
 
-    /// When the oldest sample was taken; of a tier, the time of its oldest figures.
+    /// When the oldest sample of the lanes was taken, or where they have none the oldest of all; of a
+    /// tier, the time of its oldest figures. What was received or imported may be older: it is no
+    /// sign that everything of its time is there.
     pub fn oldest(&self) -> Option<Timestamp> {
         let start_of = |view: &View| {
-            let blocks = view.blocks.iter().map(|block| block.start);
+            let lanes = view.blocks.iter().filter(|block| block.name.kind.is_derived());
             let windows = view.windows().filter_map(|window| window.span());
-            blocks.chain(windows.map(|(start, _)| start)).min()
+            let of_lanes =
+                lanes.map(|block| block.start).chain(windows.map(|(start, _)| start)).min();
+            let pools = view.pools().flat_map(|pool| pool.spans());
+            let others = view.blocks.iter().map(|block| block.start);
+            of_lanes.or_else(|| others.chain(pools.map(|(start, _)| start)).min())
         };
         let oldest = match self.tier {
             Some(tier) => start_of(&self.shared.tier(tier)),

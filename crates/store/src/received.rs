@@ -67,6 +67,10 @@ pub(crate) struct Taken {
 
 /// Samples in one pool: 16 bytes each.
 pub(crate) const MOST_POOLED: u64 = 1 << 19;
+/// What is received makes no series beyond so many times those of a window in the whole store, or so
+/// many bytes of names and values: their senders choose them, and memory has them all.
+const MOST_SERIES: usize = 2;
+const MOST_TEXT: usize = 256 << 20;
 /// No clock says this of a sample (it is 285,000 years away), and days are reckoned from it.
 const FARTHEST: i64 = 1 << 53;
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
@@ -117,10 +121,14 @@ impl Pool {
                 continue;
             }
             let key = SeriesKey { name: series.name.clone(), labels: series.labels.clone() };
-            let known = table.number(&key).filter(|number| self.series.contains_key(number));
-            let number = match known {
+            let known = table.number(&key);
+            let is_full = self.series.len() >= max_series
+                || known.is_none()
+                    && (table.len() >= max_series.saturating_mul(MOST_SERIES)
+                        || table.text_bytes() >= MOST_TEXT);
+            let number = match known.filter(|number| self.series.contains_key(number)) {
                 Some(number) => number,
-                None if self.series.len() >= max_series => {
+                None if is_full => {
                     taken.over_limit += series.points.len() as u64;
                     continue;
                 }

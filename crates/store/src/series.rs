@@ -36,6 +36,8 @@ pub(crate) struct Table {
     postings: HashMap<Text, BTreeMap<Text, Vec<u32>>>,
     next: u32,
     texts: HashSet<Text>,
+    /// The lengths of `texts` together.
+    text_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,11 @@ impl Table {
             }
         }
         self.forget(&gone);
+    }
+
+    /// Bytes of names and values, each text once.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.text_bytes
     }
 
     pub(crate) fn number(&self, key: &SeriesKey) -> Option<u32> {
@@ -163,7 +170,12 @@ impl Table {
             }
         }
         if !gone.is_empty() {
-            self.texts.retain(|text| text.holders().is_none_or(|holders| holders > 1));
+            let text_bytes = &mut self.text_bytes;
+            self.texts.retain(|text| {
+                let is_held = text.holders().is_none_or(|holders| holders > 1);
+                *text_bytes -= if is_held { 0 } else { text.len() };
+                is_held
+            });
         }
     }
 
@@ -182,6 +194,7 @@ impl Table {
         if let Some(held) = self.texts.get(text.as_str()) {
             return held.clone();
         }
+        self.text_bytes += text.len();
         self.texts.insert(text.clone());
         text.clone()
     }
@@ -222,5 +235,6 @@ mod tests {
         table.release([number]);
         assert_eq!((table.len(), table.postings.len()), (0, 0));
         assert!(table.texts.is_empty());
+        assert_eq!(table.text_bytes(), 0);
     }
 }

@@ -216,7 +216,6 @@ impl Counts {
     pub(crate) fn received_request(&self, refused: Option<StatusCode>) {
         let place = match refused {
             None => 0,
-            Some(StatusCode::TOO_MANY_REQUESTS) => 2,
             Some(status) => 1 + usize::from(status.is_server_error()),
         };
         self.kept().received_requests[place] += 1;

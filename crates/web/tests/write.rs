@@ -197,6 +197,22 @@ async fn what_cannot_be_journaled_is_to_be_sent_again() {
 }
 
 #[tokio::test]
+async fn who_does_not_wait_lets_no_second_part_in_beside_the_first() {
+    let request_timeout = Duration::from_millis(100);
+    let mut server = start(Settings { request_timeout, ..receiving() }).await;
+    let body = encode(&[series("a", &[(NOW, 1.0)])]);
+    assert_eq!(server.write(USUAL, &body).await.0, 503);
+    let Some(Command::Write { reply, .. }) = server.commands.recv().await else { panic!() };
+    // The first is with the core still, whatever its sender was told.
+    assert_eq!(server.write(USUAL, &body).await.0, 503);
+    assert!(server.commands.try_recv().is_err());
+    reply.send(Ok(())).unwrap();
+    let mut batches = server.journal(Ok(()));
+    assert_eq!(server.write(USUAL, &body).await.0, 204);
+    assert_eq!(batches.recv().await.unwrap().samples(), 1);
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_request_is_said_and_journaled_in_no_part() {
     let mut server = start(receiving()).await;
     let mut batches = server.journal(Ok(()));
@@ -268,12 +284,13 @@ async fn bodies_that_do_not_come_to_an_end_take_no_more_than_their_share() {
         }
         batches.recv().await.unwrap();
     };
-    assert_eq!(told.0, 429);
+    // What Prometheus sends again; 429 it gives up unless it is told otherwise.
+    assert_eq!(told.0, 503);
     assert!(told.1.starts_with("(later) too many samples are on their way at once"), "{}", told.1);
     drop(held);
     let status = loop {
         let (status, _) = server.write(USUAL, &body).await;
-        if status != 429 {
+        if status != 503 {
             break status;
         }
     };

@@ -18,6 +18,8 @@ pub struct Limits {
     pub labels_per_series: usize,
     pub label_name_bytes: usize,
     pub label_value_bytes: usize,
+    /// Names and values of a series together: each line of the journal says them again.
+    pub label_bytes_per_series: usize,
 }
 
 impl Default for Limits {
@@ -29,6 +31,7 @@ impl Default for Limits {
             labels_per_series: 128,
             label_name_bytes: 1024,
             label_value_bytes: 16 << 10,
+            label_bytes_per_series: 64 << 10,
         }
     }
 }
@@ -226,6 +229,11 @@ impl Reading<'_> {
                 let what = format!("has a value of more than {most_value} bytes for {name:?}");
                 return Err(malformed(what));
             }
+        }
+        let most = self.limits.label_bytes_per_series;
+        let bytes = labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if bytes > most {
+            return Err(malformed(format!("has {bytes} bytes of labels; {most} are allowed")));
         }
         let named = labels.iter().find(|(name, value)| *name == NAME && !value.is_empty());
         let Some((_, metric)) = named.copied() else {
@@ -523,6 +531,7 @@ mod tests {
             labels_per_series: 2,
             label_name_bytes: 8,
             label_value_bytes: 1,
+            label_bytes_per_series: 11,
         };
         assert_eq!(decode(&body, &exact).unwrap().series, sent);
         let cases = [
@@ -538,6 +547,8 @@ mod tests {
                 "{error}"
             );
         }
+        let short = Limits { label_bytes_per_series: 10, ..exact.clone() };
+        assert!(refused(&body, &short).contains("has 11 bytes of labels; 10 are allowed"));
         assert!(refused(&body, &Limits { label_name_bytes: 7, ..exact }).contains("label name"));
         // One that says it is huge costs nothing.
         let huge = [&b"\xff\xff\xff\xff\x0f"[..], b"\0"].concat();

@@ -62,8 +62,8 @@ impl Stored {
         figure: Figure,
     ) -> Stored {
         let older = older_parts(reader, range);
-        let raw_start = older.last().map_or(range.start, |(_, part)| part.end);
-        let raw = reader.select(matchers, Range { start: raw_start, ..range }, now);
+        // All of the range: what was received or imported may be older than the lanes' samples.
+        let raw = reader.select(matchers, range, now);
         if older.is_empty() {
             return Stored { parts: vec![raw], keys: Keys::Own, scratch: Samples::default() };
         }
@@ -93,7 +93,7 @@ impl Stored {
         into.clear();
         for (part, place) in &places[index] {
             self.parts[*part].columns(*place, &mut self.scratch);
-            // A sample goes before a bucket that ends with it.
+            // From a series' first sample on its buckets say nothing new.
             let next = self.scratch.times.first().copied().unwrap_or(i64::MAX);
             while into.times.pop_if(|time| *time >= next).is_some() {
                 into.values.pop();

@@ -109,6 +109,8 @@ fn a_pool_waits_for_nobody_when_its_sender_has_gone() {
     let mut pair = Pair::new(&disk, &config());
     let record = received(DAY, vec![(sent(1), vec![(DAY - DAYS, 1.0), (DAY, 2.0)])]);
     pair.apply(record, true);
+    let oldest = Timestamp::from_millis(DAY - DAYS);
+    assert_eq!(pair.store.reader().oldest(), Some(oldest), "of what is in memory alone too");
     for minute in 0..14 {
         pair.apply(ordinary(DAY + minute * MINUTE, MINUTE), true);
     }
@@ -197,6 +199,16 @@ fn series_beyond_the_limit_are_counted_and_take_nothing_from_the_lanes() {
     assert_eq!(store.stats().over_limit, 2 * 2 * 2 + 2);
     settle(&store, "the end");
     assert_eq!(all(&store, None)[&sent(0)].len(), 4);
+    // Nor does the whole grow without end, of a sender that names its series ever anew.
+    for number in 10..30 {
+        let now = DAY + number * HOUR;
+        let fresh =
+            received(now, vec![(sent(number), vec![(now, 1.0)]), (sent(0), vec![(now, 1.0)])]);
+        store.apply(at(100 * number as u64), &fresh, true);
+    }
+    settle(&store, "later");
+    assert_eq!((store.stats().series, store.stats().over_limit), (6, 2 * 2 * 2 + 2 + 17));
+    assert_eq!(all(&store, None)[&sent(0)].len(), 4 + 20, "those there are go on");
 }
 
 #[test]

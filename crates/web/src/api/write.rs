@@ -18,7 +18,7 @@ use axum::{
 use farol_model::{Batch, Timestamp};
 use farol_wire::remote_write::{self, BodyError, Limits, Skipped};
 use tokio::{
-    sync::{Semaphore, SemaphorePermit, oneshot},
+    sync::{Semaphore, SemaphorePermit, mpsc, oneshot},
     task::spawn_blocking,
     time::timeout,
 };
@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     answer::Shared,
     guard::Refusal,
-    site::{Command, Receiver, Site},
+    site::{Command, Receiver},
 };
 
 pub(crate) const PATH: &str = "/api/v1/write";
@@ -54,7 +54,7 @@ pub(crate) struct Intake {
     in_flight: Semaphore,
     decoding: Arc<Semaphore>,
     /// One part at a time is with the core, however many ask.
-    appending: Semaphore,
+    appending: Arc<Semaphore>,
 }
 
 impl Intake {
@@ -63,7 +63,7 @@ impl Intake {
         Intake {
             in_flight: Semaphore::new(units * BODIES),
             decoding: Arc::new(Semaphore::new(DECODERS)),
-            appending: Semaphore::new(1),
+            appending: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -71,10 +71,10 @@ impl Intake {
     async fn room(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
         match timeout(PATIENCE, self.in_flight.acquire_many(units(bytes))).await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(Refusal::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too many samples are on their way at once; send fewer, or send them again",
-            )),
+            // Not 429: Prometheus throws away what is answered so, unless it is told otherwise.
+            Ok(Err(_)) | Err(_) => {
+                Err(failed("too many samples are on their way at once; send them again"))
+            }
         }
     }
 }
@@ -113,8 +113,9 @@ async fn take(shared: &Shared, receiver: &Receiver, request: Request) -> Result<
     if length > limit {
         return Err(too_large(limit));
     }
-    let _as_it_came = shared.intake.room(length).await?;
+    let mut as_it_came = shared.intake.room(length).await?;
     let body = read(body, limit).await?;
+    drop(as_it_came.split(units(length).saturating_sub(units(body.len())) as usize));
     let plain = remote_write::plain_len(&body).map_err(refused)?;
     let _decompressed = shared.intake.room(plain.min(limit)).await?;
     let now = (shared.site.now)();
@@ -225,17 +226,27 @@ fn sifted(request: remote_write::Request, now: Timestamp, retention: Duration) -
 
 async fn append(shared: &Shared, batch: Batch) -> Result<(), Refusal> {
     let stopping = || failed("the program is stopping; send the samples again");
-    let _one_at_a_time = shared.intake.appending.acquire().await.map_err(|_| stopping())?;
-    match ask(&shared.site, batch).await {
+    let one_at_a_time = Arc::clone(&shared.intake.appending).acquire_owned().await;
+    let one_at_a_time = one_at_a_time.map_err(|_| stopping())?;
+    // A client that goes meanwhile is not to let the next one's part in beside its own.
+    let asked = tokio::spawn({
+        let answer = ask(shared.site.commands.clone(), batch);
+        async move {
+            let answered = answer.await;
+            drop(one_at_a_time);
+            answered
+        }
+    });
+    match asked.await.ok().flatten() {
         Some(Ok(())) => Ok(()),
         Some(Err(reason)) => Err(failed(format!("the samples could not be journaled: {reason}"))),
         None => Err(stopping()),
     }
 }
 
-async fn ask(site: &Site, batch: Batch) -> Option<Result<(), String>> {
+async fn ask(commands: mpsc::Sender<Command>, batch: Batch) -> Option<Result<(), String>> {
     let (reply, answer) = oneshot::channel();
-    site.commands.send(Command::Write { batch, reply }).await.ok()?;
+    commands.send(Command::Write { batch, reply }).await.ok()?;
     answer.await.ok()
 }
 

@@ -45,19 +45,26 @@ fn every_panel_of_the_board_has_something_to_show() {
     let folder = tempfile::tempdir().unwrap();
     let start = farol::clock::now().as_millis() / 1000 - 15 * 60;
     simulate(folder.path(), start);
-    // A clock's discipline and the units of a manager are in no file: this machine has them.
+    // What is in no recorded file: the units of a manager, whose machine is a folder of its own, and
+    // the discipline of the clock, which the machine has that runs this test.
     let place = tempfile::tempdir().unwrap();
     let manager = Manager::start(place.path());
-    let run = manager.by_bus().run;
-    let further = ["--path.run", run.to_str().unwrap()];
-    let often = ["--interval", "500ms", "--slow-interval", "500ms"];
-    let flags = [&EVERYTHING[..], &further, &often].concat();
-    let farol = Farol::start_in(folder.path(), "run", &flags);
+    let host = manager.by_bus();
+    let places = [("procfs", &host.proc), ("sysfs", &host.sys), ("rootfs", &host.root), ("run", &host.run)];
+    let paths = places.map(|(name, path)| format!("--path.{name}={}", path.display()));
+    let run = |further: &[&str], what: &str| {
+        let often = ["--interval", "500ms", "--slow-interval", "500ms"];
+        let farol = Farol::start_in(folder.path(), "run", &[&EVERYTHING[..], &often, further].concat());
+        eventually("the store is there", || farol.get("/api/v1/query?query=1").status == 200);
+        eventually(what, || !ask(&farol, what, start).is_empty());
+        farol
+    };
+    let flags = paths.each_ref().map(String::as_str);
+    let units = run(&flags, "rate(node_systemd_socket_refused_connections_total[1m])");
+    assert_eq!(units.stop(), Some(0));
+    drop(manager);
+    let farol = run(&[], "rate(node_timex_sync_status[1m])");
     let ask = |query: &str| ask(&farol, query, start);
-    eventually("the store is there", || farol.get("/api/v1/query?query=1").status == 200);
-    eventually("the units are counted", || {
-        !ask("rate(node_systemd_socket_refused_connections_total[1m])").is_empty()
-    });
     let unames = ask("node_uname_info");
     let label = |name: &str| unames[0]["metric"][name].as_str().unwrap().to_owned();
     let (node, job) = (label("instance"), label("job"));

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -84,20 +85,8 @@ fn a_real_prometheus_scrapes_it_and_up_is_one() {
     let farol = Farol::start("run", &[]);
     farol.wait_until_ready();
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("prometheus.yml");
-    let text = format!(
-        "global: {{scrape_interval: 1s}}\n\
-         scrape_configs:\n\
-         - job_name: node\n\
-         \x20 static_configs: [{{targets: [\"{}\"]}}]\n",
-        farol.address
-    );
-    fs::write(&config, text).unwrap();
-    let arguments = [
-        format!("--config.file={}", config.display()),
-        format!("--storage.tsdb.path={}", folder.path().join("data").display()),
-    ];
-    let prometheus = Peer::start(needs("prometheus"), &arguments);
+    let prometheus =
+        Peer::prometheus(&free_address(), folder.path(), &[("node", &farol.address)], None);
     let query = |query: &str| -> Option<f64> {
         let path = format!("/api/v1/query?query={query}");
         let answer = try_get(&prometheus.address, &path, &[]).ok()?;
@@ -118,7 +107,38 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn start(program: &str, arguments: &[String]) -> Peer {
-        let address = free_address();
+        Peer::start_at(&free_address(), program, arguments)
+    }
+
+    /// Prometheus, each second at these jobs' targets; what it has it also writes to a receiver.
+    pub(crate) fn prometheus(
+        address: &str,
+        folder: &Path,
+        jobs: &[(&str, &str)],
+        receiver: Option<&str>,
+    ) -> Peer {
+        let mut text = "global: {scrape_interval: 1s}\nscrape_configs:\n".to_owned();
+        for (name, target) in jobs {
+            text += &format!(
+                "- job_name: {name}\n\x20 static_configs: [{{targets: [\"{target}\"]}}]\n"
+            );
+        }
+        if let Some(receiver) = receiver {
+            text += &format!(
+                "remote_write:\n- url: http://{receiver}/api/v1/write\n\
+                 \x20 queue_config: {{batch_send_deadline: 200ms}}\n"
+            );
+        }
+        let config = folder.join("prometheus.yml");
+        fs::write(&config, text).unwrap();
+        let arguments = [
+            format!("--config.file={}", config.display()),
+            format!("--storage.tsdb.path={}", folder.join("data").display()),
+        ];
+        Peer::start_at(address, needs("prometheus"), &arguments)
+    }
+
+    fn start_at(address: &str, program: &str, arguments: &[String]) -> Peer {
         let child = Command::new(program)
             .args(arguments)
             .arg(format!("--web.listen-address={address}"))
@@ -126,7 +146,7 @@ impl Peer {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Peer { child, address }
+        Peer { child, address: address.to_owned() }
     }
 }
 
@@ -138,6 +158,6 @@ impl Drop for Peer {
 }
 
 /// For a peer that cannot pick a port and say which.
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

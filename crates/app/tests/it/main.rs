@@ -18,6 +18,7 @@ mod kill;
 mod load;
 mod network;
 mod panels;
+mod parity;
 mod program;
 mod query;
 mod remote_write;

@@ -8,16 +8,16 @@ use serde_json::Value;
 #[path = "../../../collect/tests/manager/mod.rs"]
 mod manager;
 
-use crate::world::{Farol, eventually, farol, repository};
+use crate::world::{Farol, encoded, eventually, farol, repository};
 use manager::Manager;
 
 const QUERIES: &str = include_str!("../../../../fixtures/node_exporter_full.txt");
 /// What the board asks for, as `farol-collect`'s tests have it.
 const NAMES: &str = include_str!("../../../collect/tests/board-names.txt");
 
-/// No recorded machine has all that the board asks for: these have it together, one with fans, one
-/// with a battery, one whose kernel counts hung tasks.
-const MACHINES: [&str; 3] = ["laptop", "server", "big"];
+/// No recorded machine has all that the board asks for: these have it together, one with a
+/// battery, one with fans, one whose kernel counts hung tasks.
+const MACHINES: [&str; 3] = ["laptop", "storage", "big"];
 /// What node_exporter leaves off, and the label that it lacks.
 const EVERYTHING: [&str; 8] = [
     "--collector.interrupts",
@@ -45,19 +45,31 @@ fn every_panel_of_the_board_has_something_to_show() {
     let folder = tempfile::tempdir().unwrap();
     let start = farol::clock::now().as_millis() / 1000 - 15 * 60;
     simulate(folder.path(), start);
-    // A clock's discipline and the units of a manager are in no file: this machine has them.
+    // What is in no recorded file: the units of a manager, whose machine is a folder of its own, and
+    // the discipline of the clock, which the machine has that runs this test.
     let place = tempfile::tempdir().unwrap();
     let manager = Manager::start(place.path());
-    let run = manager.by_bus().run;
-    let further = ["--path.run", run.to_str().unwrap()];
-    let often = ["--interval", "500ms", "--slow-interval", "500ms"];
-    let flags = [&EVERYTHING[..], &further, &often].concat();
-    let farol = Farol::start_in(folder.path(), "run", &flags);
+    let host = manager.by_bus();
+    let places =
+        [("procfs", &host.proc), ("sysfs", &host.sys), ("rootfs", &host.root), ("run", &host.run)];
+    let paths = places.map(|(name, path)| format!("--path.{name}={}", path.display()));
+    let run = |further: &[&str], what: &str| {
+        let often = ["--interval", "500ms", "--slow-interval", "500ms"];
+        let farol =
+            Farol::start_in(folder.path(), "run", &[&EVERYTHING[..], &often, further].concat());
+        eventually("the store is there", || farol.get("/api/v1/query?query=1").status == 200);
+        eventually(what, || !ask(&farol, what, start).is_empty());
+        farol
+    };
+    let flags = paths.each_ref().map(String::as_str);
+    let units = run(
+        &flags,
+        "rate(node_systemd_socket_refused_connections_total[1m]) and on() node_systemd_units",
+    );
+    assert_eq!(units.stop(), Some(0));
+    drop(manager);
+    let farol = run(&[], "rate(node_timex_sync_status[1m])");
     let ask = |query: &str| ask(&farol, query, start);
-    eventually("the store is there", || farol.get("/api/v1/query?query=1").status == 200);
-    eventually("the units are counted", || {
-        !ask("rate(node_systemd_socket_refused_connections_total[1m])").is_empty()
-    });
     let unames = ask("node_uname_info");
     let label = |name: &str| unames[0]["metric"][name].as_str().unwrap().to_owned();
     let (node, job) = (label("instance"), label("job"));
@@ -92,19 +104,15 @@ fn simulate(folder: &Path, start: i64) {
     assert_eq!((code, complained.as_str()), (Some(0), ""));
 }
 
-/// Over all the time from `start` on.
+/// Over all the time from `start` on; none of the steps lies ahead, where a series may end yet.
 fn ask(farol: &Farol, query: &str, start: i64) -> Vec<Value> {
-    let end = farol::clock::now().as_millis() / 1000 + 1;
+    let end = farol::clock::now().as_millis() / 1000;
     let query = encoded(query);
     let path = format!("/api/v1/query_range?query={query}&start={start}&end={end}&step=5");
     let answer = farol.get(&path);
     let body: Value = serde_json::from_str(&answer.text()).unwrap();
     assert_eq!(body["status"], "success", "{query}: {body}");
     body["data"]["result"].as_array().unwrap().clone()
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02X}"))
 }
 
 fn queries() -> impl Iterator<Item = &'static str> {

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
@@ -19,11 +18,11 @@ use farol_store::{Matcher, Op, Point, Range};
 use farol_wire::remote_write;
 
 use crate::{
-    export::Peer,
-    world::{DEADLINE, Farol, eventually, journal_lines, needs, rounds, try_get, value_of},
+    export::{Peer, free_address},
+    world::{DEADLINE, Farol, eventually, journal_lines, rounds, try_get, value_of},
 };
 
-const RECEIVER: &str = "--web.enable-remote-write-receiver";
+pub(crate) const RECEIVER: &str = "--web.enable-remote-write-receiver";
 
 /// By series as text, then by time in milliseconds, the value's bits.
 type Samples = BTreeMap<String, BTreeMap<i64, u64>>;
@@ -110,23 +109,8 @@ fn what_prometheus_sends_is_stored_as_it_has_it_and_ends_when_it_says() {
     let exporter = Exporter::start();
     let mut farol = Farol::start("run", &["--no-collectors", RECEIVER]);
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("prometheus.yml");
-    let text = format!(
-        "global: {{scrape_interval: 1s}}\n\
-         scrape_configs:\n\
-         - job_name: fixture\n\
-         \x20 static_configs: [{{targets: [\"{}\"]}}]\n\
-         remote_write:\n\
-         - url: http://{}/api/v1/write\n\
-         \x20 queue_config: {{batch_send_deadline: 200ms}}\n",
-        exporter.address, farol.address
-    );
-    fs::write(&config, text).unwrap();
-    let arguments = [
-        format!("--config.file={}", config.display()),
-        format!("--storage.tsdb.path={}", folder.path().join("data").display()),
-    ];
-    let prometheus = Peer::start(needs("prometheus"), &arguments);
+    let jobs = [("fixture", exporter.address.as_str())];
+    let prometheus = Peer::prometheus(&free_address(), folder.path(), &jobs, Some(&farol.address));
     let leaving = |samples: &Samples| {
         samples.iter().find(|(key, _)| key.starts_with("fixture_leaving")).map(|(_, p)| p.clone())
     };

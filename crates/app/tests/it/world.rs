@@ -152,7 +152,31 @@ pub(crate) fn try_get(address: &str, path: &str, headers: &[&str]) -> std::io::R
         .ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Ok(Answer { status, head, body: answer[end + 4..].to_vec() })
+    let mut answer = Answer { status, head, body: answer[end + 4..].to_vec() };
+    if answer.header("transfer-encoding") == Some("chunked") {
+        answer.body = unchunked(&answer.body).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    }
+    Ok(answer)
+}
+
+/// As Go answers when it does not know the length beforehand.
+fn unchunked(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|window| window == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        let chunk = rest.get(end + 2..)?;
+        body.extend_from_slice(chunk.get(..length)?);
+        rest = chunk.get(length + 2..)?;
+    }
+}
+
+/// A text in a query of a URL.
+pub(crate) fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02X}"))
 }
 
 /// Polls until `condition` holds; panics when it does not within the deadline.

@@ -1,6 +1,6 @@
 //! PromQL: from a text to an answer out of the store.
 //!
-//! [`parse`] makes an [`Expr`] in which everything has its place in the text and every type is
+//! [`parse()`] makes an [`Expr`] in which everything has its place in the text and every type is
 //! right; [`instant`] and [`range`] evaluate it over a [`Reader`](farol_store::Reader), a range
 //! series by series over all steps at once. The semantics are those of Prometheus 3 for floats and
 //! classic histograms. This crate reads no clock: the time, and whether to go on, come in with the

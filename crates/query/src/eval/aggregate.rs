@@ -30,7 +30,14 @@ impl Context<'_> {
             None => None,
         };
         let vector = self.vector(&aggregate.expr, steps)?;
-        let groups = groups_of(vector, &aggregate.grouping);
+        let mut groups = groups_of(vector, &aggregate.grouping);
+        if aggregate.op.chooses() {
+            // What was computed may come in an order that hangs on the steps; who is first among
+            // equals must not.
+            for group in &mut groups {
+                group.members.sort_by(|a, b| a.metric.cmp(&b.metric));
+            }
+        }
         let scalar = match &parameter {
             Some(Value::Scalar(values)) => values,
             Some(Value::Text(label)) => {
@@ -227,6 +234,19 @@ impl Context<'_> {
             }
         }
         Ok(Value::Vector(found))
+    }
+}
+
+impl Aggregation {
+    /// Whether it keeps some of the series as they are.
+    const fn chooses(self) -> bool {
+        matches!(
+            self,
+            Aggregation::Topk
+                | Aggregation::Bottomk
+                | Aggregation::Limitk
+                | Aggregation::LimitRatio
+        )
     }
 }
 

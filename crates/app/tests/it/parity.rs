@@ -13,7 +13,7 @@ use crate::{
 /// Each is asked for an instant and over a range. `PHASE` is a time of less than a second at which
 /// no sample was taken. Windows are whole seconds long, so that no sample is at their edge: this
 /// Prometheus has windows that are closed on the left.
-const EXPRESSIONS: [&str; 44] = [
+const EXPRESSIONS: [&str; 45] = [
     "up",
     "-up ^ 2 % 3",
     "node_load1 * 2 - 1",
@@ -21,6 +21,8 @@ const EXPRESSIONS: [&str; 44] = [
     "timestamp(scrape_duration_seconds)",
     "scalar(count(up)) + vector(1)",
     "{__name__=~\"process_(open|max)_fds\", job!=\"\"}",
+    // What the board asks of the exporter itself, and only a scrape brings.
+    "count({__name__=~\"process_((open|max)_fds|virtual_memory_(max_)?bytes)\", job=\"farol\"}) == 4",
     "rate(process_cpu_seconds_total[10s])",
     "irate(prometheus_tsdb_head_samples_appended_total[5s])",
     "sum by (job) (rate(process_cpu_seconds_total[5s]))",

@@ -1,13 +1,16 @@
 //! The same samples in Prometheus and in Farol, the same questions: the same answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
 
 use serde_json::Value;
 
 use crate::{
     export::{Peer, free_address},
     remote_write::RECEIVER,
-    world::{Farol, encoded, eventually, repository, try_get},
+    world::{FAROL, Farol, encoded, eventually, repository, try_get},
 };
 
 /// Each is asked for an instant and over a range. `PHASE` is a time of less than a second at which
@@ -69,7 +72,11 @@ fn it_answers_as_the_prometheus_does_that_sent_it_the_samples() {
     let path = |flag: &str, tree: &str| format!("--path.{flag}={}", host.join(tree).display());
     let trees = [("procfs", "proc"), ("sysfs", "sys"), ("rootfs", "root"), ("run", "run")];
     let paths = trees.map(|(flag, tree)| path(flag, tree));
-    let scraped = Farol::start("run", &paths.each_ref().map(String::as_str));
+    // Without a limit of its address space there would be none to tell.
+    let mut limited = Command::new("prlimit");
+    limited.args(["--as=17179869184", FAROL, "run"]);
+    let place = tempfile::tempdir().unwrap();
+    let scraped = Farol::spawn(limited, place.path(), &paths.each_ref().map(String::as_str));
     scraped.wait_until_ready();
     let farol = Farol::start("run", &["--no-collectors", RECEIVER]);
     let folder = tempfile::tempdir().unwrap();

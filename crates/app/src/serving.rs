@@ -80,7 +80,7 @@ pub(crate) fn site(
             request_timeout: config.web.request_timeout,
             body_limit: usize::try_from(config.web.body_limit).unwrap_or(usize::MAX),
             allowed_origin: config.web.allowed_origin.clone(),
-            queries: queries(config),
+            queries: config.query.clone(),
             receiver: (config.web.enable_remote_write_receiver).then(|| farol_web::Receiver {
                 body_limit: usize::try_from(config.web.remote_write_body_limit)
                     .unwrap_or(usize::MAX),
@@ -88,18 +88,6 @@ pub(crate) fn site(
             }),
             read_only,
         }),
-    }
-}
-
-/// What a query may take, over HTTP and at the terminal alike.
-pub(crate) fn queries(config: &Config) -> farol_web::Queries {
-    farol_web::Queries {
-        max_concurrency: config.query.max_concurrency,
-        timeout: config.query.timeout,
-        max_samples: config.query.max_samples,
-        max_series: config.query.max_series,
-        lookback_delta: config.query.lookback_delta,
-        log_slower_than: config.query.log_slower_than,
     }
 }
 

@@ -504,7 +504,12 @@ impl Visitor<'_> for Interned<'_> {
 
 /// A number, or one of the three words for what JSON has no number for.
 #[derive(Clone, Copy)]
-struct Number;
+struct Number {
+    /// Whether a stale marker is one too.
+    or_marker: bool,
+}
+
+const NUMBER: Number = Number { or_marker: false };
 
 impl<'de> DeserializeSeed<'de> for Number {
     type Value = f64;
@@ -518,7 +523,10 @@ impl Visitor<'_> for Number {
     type Value = f64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, \"NaN\", \"+Inf\" or \"-Inf\"")
+        f.write_str(match self.or_marker {
+            false => "a number, \"NaN\", \"+Inf\" or \"-Inf\"",
+            true => "a number, \"NaN\", \"+Inf\", \"-Inf\" or \"stale\"",
+        })
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<f64, E> {
@@ -538,6 +546,7 @@ impl Visitor<'_> for Number {
             "NaN" => Ok(f64::NAN),
             "+Inf" => Ok(f64::INFINITY),
             "-Inf" => Ok(f64::NEG_INFINITY),
+            "stale" if self.or_marker => Ok(STALE),
             other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
         }
     }
@@ -572,7 +581,7 @@ struct Summary<'a>(&'a mut Decoder);
 object_seed!(Summary<'_>, Vec<(Text, f64)>, self, map, {
     let mut summary = Vec::new();
     while let Some(name) = map.next_key_seed(Interned(self.0))? {
-        summary.push((name, map.next_value_seed(Number)?));
+        summary.push((name, map.next_value_seed(NUMBER)?));
     }
     Ok(summary)
 });
@@ -662,7 +671,7 @@ object_seed!(Process<'_>, TopProcess, self, map, {
             "unit" => process.unit = Some(map.next_value_seed(Interned(self.0))?),
             "container" => process.container = Some(map.next_value_seed(Interned(self.0))?),
             "command" => process.command = Some(map.next_value_seed(Interned(self.0))?),
-            "cpu_ratio" => process.cpu_ratio = Some(map.next_value_seed(Number)?),
+            "cpu_ratio" => process.cpu_ratio = Some(map.next_value_seed(NUMBER)?),
             "resident_bytes" => resident_bytes = Some(map.next_value()?),
             "read_bytes_per_second" => process.read_bytes_per_second = Some(map.next_value()?),
             "written_bytes_per_second" => {
@@ -744,13 +753,13 @@ impl<'de> Visitor<'de> for Family<'_> {
     }
 
     fn visit_str<E: de::Error>(mut self, word: &str) -> Result<(), E> {
-        let value = Number.visit_str(word)?;
+        let value = NUMBER.visit_str(word)?;
         self.note("", value)
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key_seed(Name)? {
-            let value = map.next_value_seed(Number)?;
+            let value = map.next_value_seed(NUMBER)?;
             self.note(&key, value)?;
         }
         Ok(())
@@ -790,34 +799,7 @@ struct SentValue(f64);
 
 impl<'de> de::Deserialize<'de> for SentValue {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<SentValue, D::Error> {
-        json.deserialize_any(NumberOrMarker).map(SentValue)
-    }
-}
-
-struct NumberOrMarker;
-
-impl Visitor<'_> for NumberOrMarker {
-    type Value = f64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, \"NaN\", \"+Inf\", \"-Inf\" or \"stale\"")
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<f64, E> {
-        Ok(value)
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<f64, E> {
-        Ok(value as f64)
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<f64, E> {
-        Ok(value as f64)
-    }
-
-    fn visit_str<E: de::Error>(self, word: &str) -> Result<f64, E> {
-        let wrong = |_| E::invalid_value(de::Unexpected::Str(word), &self);
-        if word == "stale" { Ok(STALE) } else { Number.visit_str(word).map_err(|e: E| wrong(e)) }
+        json.deserialize_any(Number { or_marker: true }).map(SentValue)
     }
 }
 

@@ -16,7 +16,7 @@ use farol_store::Reader;
 use farol_web::{Cost, Queries};
 
 use super::{Out, complain, moment, running};
-use crate::{clock, config, look, serving};
+use crate::{clock, config, look};
 
 mod form;
 
@@ -82,7 +82,7 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     }
     let question = Question { text, expr: &expr, when, now };
     let opened = begun.elapsed();
-    let answer = question.ask(&looked.store.reader(), &serving::queries(&config))?;
+    let answer = question.ask(&looked.store.reader(), &config.query)?;
     let cost = matches.get_flag("stats").then(|| Cost {
         waiting: 0.0,
         preparing: opened.as_secs_f64(),

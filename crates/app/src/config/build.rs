@@ -21,7 +21,7 @@ use super::{
     settings::SETTINGS,
     types::{
         Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-        Query, Retention, Store, Web,
+        Retention, Store, Web,
     },
     units,
     values::{Draft, Value},
@@ -318,8 +318,8 @@ impl Values {
         }
     }
 
-    fn query(&self) -> Query {
-        Query {
+    fn query(&self) -> farol_web::Queries {
+        farol_web::Queries {
             max_concurrency: self.count("query.max_concurrency"),
             timeout: self.duration("query.timeout"),
             max_samples: self.number("query.max_samples"),

@@ -32,7 +32,8 @@ pub struct Config {
     pub door: DoorFiles,
     pub journal: Journal,
     pub store: Store,
-    pub query: Query,
+    /// What a query may take, over HTTP and at the terminal alike.
+    pub query: farol_web::Queries,
     pub collectors: Collectors,
     pub process_groups: Vec<ProcessGroup>,
     pub probes: Probes,
@@ -121,19 +122,6 @@ pub struct Store {
     pub max_size: u64,
     /// The label `job` of the machine's series.
     pub job: Text,
-}
-
-/// What a query may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
-    pub max_concurrency: usize,
-    pub timeout: Duration,
-    /// Values in memory at once.
-    pub max_samples: u64,
-    /// Of one selector.
-    pub max_series: usize,
-    pub lookback_delta: Duration,
-    pub log_slower_than: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -22,6 +22,7 @@ mod parity;
 mod program;
 mod query;
 mod remote_write;
+mod rules;
 mod simulate;
 mod store;
 mod textfile;

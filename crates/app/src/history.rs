@@ -127,8 +127,15 @@ impl Appended {
     /// Received samples that it holds.
     fn samples(&self) -> usize {
         match &self.record {
-            Record::Received(batch) => batch.samples(),
-            Record::Snapshot(_) | Record::Event(_) => 0,
+            Record::Received(batch) | Record::Recorded(batch) => batch.samples(),
+            Record::Snapshot(_)
+            | Record::Event(_)
+            | Record::Alert(_)
+            | Record::Silence(_)
+            | Record::Delivery(_)
+            | Record::Action(_)
+            | Record::Summary(_)
+            | Record::State(_) => 0,
         }
     }
 }

@@ -90,7 +90,19 @@ impl Encoder {
         self.pending = None;
         match record {
             Record::Event(event) => self.event(event),
-            Record::Received(batch) => self.received(batch),
+            Record::Received(batch) | Record::Recorded(batch) => self.received(batch),
+            Record::Alert(_)
+            | Record::Silence(_)
+            | Record::Delivery(_)
+            | Record::Action(_)
+            | Record::Summary(_)
+            | Record::State(_) => self.event(&Event {
+                at: record.at(),
+                host: Text::default(),
+                event: "placeholder".into(),
+                message: Text::default(),
+                fields: Vec::new(),
+            }),
             Record::Snapshot(snapshot) => match self.usable_base(snapshot) {
                 None => self.full(snapshot),
                 Some(base) => self.sparse(snapshot, base),

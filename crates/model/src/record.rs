@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Batch, Snapshot, Text, Timestamp};
+use crate::{
+    Action, Batch, Delivery, Memory, Silence, Snapshot, Summary, Text, Timestamp, Transition,
+};
 
 /// The journal's four kinds of file, each with its own retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,14 +39,31 @@ pub enum Record {
     Event(Event),
     /// Samples that another program has sent.
     Received(Arc<Batch>),
+    /// What recording rules have computed.
+    Recorded(Arc<Batch>),
+    /// An alert's turn.
+    Alert(Transition),
+    Silence(Silence),
+    Delivery(Delivery),
+    Action(Action),
+    /// A full hour.
+    Summary(Summary),
+    /// What all events before add up to: the first record of each segment of the events, and hourly.
+    State(Arc<Memory>),
 }
 
 impl Record {
     pub const fn stream(&self) -> Stream {
         match self {
             Record::Snapshot(_) => Stream::Metrics,
-            Record::Event(_) => Stream::Events,
-            Record::Received(_) => Stream::Received,
+            Record::Event(_)
+            | Record::Alert(_)
+            | Record::Silence(_)
+            | Record::Delivery(_)
+            | Record::Action(_)
+            | Record::Summary(_)
+            | Record::State(_) => Stream::Events,
+            Record::Received(_) | Record::Recorded(_) => Stream::Received,
         }
     }
 
@@ -52,7 +71,13 @@ impl Record {
         match self {
             Record::Snapshot(snapshot) => snapshot.at,
             Record::Event(event) => event.at,
-            Record::Received(batch) => batch.at,
+            Record::Received(batch) | Record::Recorded(batch) => batch.at,
+            Record::Alert(transition) => transition.at,
+            Record::Silence(silence) => silence.at,
+            Record::Delivery(delivery) => delivery.at,
+            Record::Action(action) => action.at,
+            Record::Summary(summary) => summary.at,
+            Record::State(memory) => memory.at,
         }
     }
 }

@@ -164,8 +164,14 @@ impl Store {
         let mut applying = Applying { shared: &self.shared, view: &mut view, at };
         match record {
             Record::Snapshot(snapshot) => applying.snapshot(snapshot, complete),
-            Record::Received(batch) => applying.received(batch),
-            Record::Event(_) => {}
+            Record::Received(batch) | Record::Recorded(batch) => applying.received(batch),
+            Record::Event(_)
+            | Record::Alert(_)
+            | Record::Silence(_)
+            | Record::Delivery(_)
+            | Record::Action(_)
+            | Record::Summary(_)
+            | Record::State(_) => {}
         }
     }
 

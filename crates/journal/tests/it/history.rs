@@ -164,6 +164,7 @@ pub(crate) fn plain(record: &Record) -> Plain {
         Record::Event(event) => return Plain::Event(event.clone()),
         Record::Received(batch) => return Plain::Received(batch.at, plain_series(batch)),
         Record::Snapshot(snapshot) => snapshot,
+        _ => unreachable!("this test writes none"),
     };
     let outcomes = snapshot.outcomes.iter().filter(|o| o.result != Collected::Complete);
     let summary = snapshot.summary.iter();

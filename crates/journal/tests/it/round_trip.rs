@@ -403,7 +403,7 @@ fn text_is_shared_between_the_snapshots_that_are_read() {
         .iter()
         .map(|line| match &line.record {
             Record::Snapshot(snapshot) => snapshot.clone(),
-            Record::Event(_) | Record::Received(_) => panic!("{line:?}"),
+            _ => panic!("{line:?}"),
         })
         .collect();
     for pair in snapshots.windows(2) {

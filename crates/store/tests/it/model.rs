@@ -46,8 +46,8 @@ impl Model {
     pub(crate) fn apply(&mut self, record: &Record, complete: bool) {
         let snapshot = match record {
             Record::Snapshot(snapshot) => snapshot,
-            Record::Received(batch) => return self.receive(batch),
-            Record::Event(_) => return,
+            Record::Received(batch) | Record::Recorded(batch) => return self.receive(batch),
+            _ => return,
         };
         let at = snapshot.at.as_millis();
         if !self.takes(window(at), snapshot.lane, at) {

@@ -1,0 +1,1 @@
+//! Notifiers: one follower for each channel, one sender for each kind of receiver.

@@ -1,0 +1,1 @@
+//! Treatments: what may be run against an alert, by whom, how often, and what became of it.

@@ -18,3 +18,13 @@ pub fn step(
 ) -> Vec<Transition> {
     Vec::new()
 }
+
+/// Ends the alerts whose rule is no longer loaded.
+pub fn retire(
+    _host: &Text,
+    _rules: &crate::RuleSet,
+    _alerts: &mut BTreeMap<AlertKey, Arc<Alert>>,
+    _now: Timestamp,
+) -> Vec<Transition> {
+    Vec::new()
+}

@@ -20,7 +20,10 @@ use farol_collect::{
     view::{self, Found, Given},
 };
 use farol_model::Exposed;
-use farol_wire::exposition::{Limits, exposed};
+use farol_wire::{
+    exposition::{Limits, exposed},
+    yaml::quoted,
+};
 
 pub use flags::{FlagRow, Sets, add_flags, flags, flags_from};
 pub use problem::{Problem, Problems, Source};
@@ -43,7 +46,6 @@ mod types;
 mod units;
 mod values;
 pub mod web_yml;
-mod yaml;
 
 /// All that a configuration depends on.
 pub struct Inputs<'a> {
@@ -246,19 +248,6 @@ fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option
     let measured = candidates.map(|candidate| (distance(candidate), candidate));
     let (_, found) = measured.filter(|(distance, _)| *distance <= most).min()?;
     Some(found.to_owned())
-}
-
-/// Someone else's text for a message: in quotes, escaped, and not endless.
-fn quoted(text: &str) -> String {
-    format!("{:?}", shortened(text))
-}
-
-fn shortened(text: &str) -> String {
-    const MOST: usize = 80;
-    match text.char_indices().nth(MOST) {
-        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 /// An I/O error in words without a number.

@@ -252,6 +252,22 @@ fn syntax_fault(error: &ScanError) -> Fault {
     Fault { mark, sentence }
 }
 
+/// The candidate that a slip of the finger could have meant.
+pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    const LONGEST: usize = 64;
+    if given.len() > LONGEST {
+        return None;
+    }
+    let most = (given.chars().count() / 3).clamp(1, 3);
+    let distance = |candidate: &str| {
+        let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+        strsim::damerau_levenshtein(&plain(given), &plain(candidate))
+    };
+    let measured = candidates.map(|candidate| (distance(candidate), candidate));
+    let (_, found) = measured.filter(|(distance, _)| *distance <= most).min()?;
+    Some(found.to_owned())
+}
+
 /// Someone else's text for a message: in quotes, escaped, and not endless.
 pub fn quoted(text: &str) -> String {
     format!("{:?}", shortened(text))

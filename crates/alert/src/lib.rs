@@ -13,7 +13,7 @@ pub mod verdict;
 
 pub use dispatch::{Notice, Routing};
 pub use evaluate::{Found, Gone, GroupResult, RuleResult, Standing};
-pub use rules::{AlertRule, Group, Missing, RecordRule, Recovery, Rule, RuleSet};
-pub use step::step;
+pub use rules::{AlertRule, Flapping, Group, Missing, RecordRule, Recovery, Rule, RuleSet};
+pub use step::{retire, step};
 pub use template::Template;
 pub use verdict::verdict;

@@ -21,7 +21,7 @@ pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, muted};
 pub use rules::{
     AlertRule, Defaults, Flapping, Group, Missing, RecordRule, Recovery, Rule, RuleError, RuleSet,
 };
-pub use step::step;
+pub use step::{retire, step};
 pub use template::{Template, TemplateError};
 pub use verdict::verdict;
 pub use windows::Window;

@@ -185,7 +185,7 @@ impl Remembered {
         now: Timestamp,
     ) -> Vec<Record> {
         self.channels = channels;
-        let ended = farol_alert::step::retire(host, &rules, &mut self.memory.alerts, now);
+        let ended = farol_alert::retire(host, &mut self.memory.alerts, &rules, now);
         self.rules = rules;
         self.evaluated = None;
         ended.into_iter().map(Record::Alert).collect()

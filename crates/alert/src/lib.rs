@@ -14,7 +14,8 @@ pub mod verdict;
 pub use dispatch::{Notice, Routing};
 pub use evaluate::{Found, Gone, GroupResult, RuleResult, Standing};
 pub use rules::{
-    AlertRule, Defaults, Flapping, Group, Missing, RecordRule, Recovery, Rule, RuleError, RuleSet,
+    AlertRule, Checked, CheckedFile, Defaults, Flapping, Group, Missing, RecordRule, Recovery,
+    Rule, RuleError, RuleSet,
 };
 pub use step::step;
 pub use template::{Template, TemplateError};

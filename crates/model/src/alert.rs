@@ -3,7 +3,11 @@
 //! All of it is plain data that the events journal holds. [`Memory`](crate::Memory) is what one gets
 //! who reads these records one after the other.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{Labels, State, Text, Timestamp};
 
@@ -182,6 +186,37 @@ pub struct SilenceMatcher {
     pub value: Text,
     pub is_regex: bool,
     pub is_equal: bool,
+}
+
+impl SilenceMatcher {
+    pub const fn sign(&self) -> &'static str {
+        match (self.is_regex, self.is_equal) {
+            (false, true) => "=",
+            (false, false) => "!=",
+            (true, true) => "=~",
+            (true, false) => "!~",
+        }
+    }
+}
+
+/// As Alertmanager writes it: `instance=~"web.*"`.
+impl fmt::Display for SilenceMatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.name, self.sign())?;
+        write_quoted(f, &self.value)
+    }
+}
+
+fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            '\n' => f.write_str("\\n")?,
+            c => f.write_char(c)?,
+        }
+    }
+    f.write_char('"')
 }
 
 /// Alerts that all matchers match are recorded and not told. An expired one has `ends_at` in the past.

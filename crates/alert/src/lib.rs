@@ -19,7 +19,8 @@ pub use evaluate::{Found, Gone, GroupResult, RuleResult, Standing};
 pub use matcher::Matcher;
 pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, muted};
 pub use rules::{
-    AlertRule, Defaults, Flapping, Group, Missing, RecordRule, Recovery, Rule, RuleError, RuleSet,
+    AlertRule, Checked, CheckedFile, Defaults, Flapping, Group, Missing, RecordRule, Recovery,
+    Rule, RuleError, RuleSet,
 };
 pub use step::{retire, step};
 pub use template::{Template, TemplateError};

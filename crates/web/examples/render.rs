@@ -43,6 +43,8 @@ fn main() -> io::Result<()> {
         reader: Arc::new(|| None),
         configuration: Arc::new(Vec::new),
         current,
+        memory: watch::channel(Arc::default()).1,
+        rules: Arc::new(Default::default),
         ready,
         now: Arc::new(|| Timestamp::from_millis(0)),
         commands,

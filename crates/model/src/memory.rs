@@ -152,7 +152,8 @@ impl Channel {
             return;
         }
         let told = self.groups.entry(delivery.group.clone()).or_default();
-        told.at = told.at.max(delivery.at);
+        // Not the later of the two: with a clock that was set back it would be told again and again.
+        told.at = delivery.at;
         if let Some(message) = message {
             told.message = Some(message.clone());
         }

@@ -18,8 +18,10 @@ pub use dispatch::{Due, Notice, Reason, Route, Routing, due};
 pub use evaluate::{Found, Gone, GroupResult, RuleResult, Standing};
 pub use matcher::Matcher;
 pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, muted};
-pub use rules::{AlertRule, Group, Missing, RecordRule, Recovery, Rule, RuleSet};
-pub use step::step;
-pub use template::Template;
+pub use rules::{
+    AlertRule, Defaults, Flapping, Group, Missing, RecordRule, Recovery, Rule, RuleError, RuleSet,
+};
+pub use step::{retire, step};
+pub use template::{Template, TemplateError};
 pub use verdict::verdict;
 pub use windows::Window;

@@ -46,9 +46,11 @@ pub struct Alert {
     pub phase: Phase,
     /// Since when its expression holds.
     pub active_at: Timestamp,
-    /// Since when it fires; with the fingerprint it names this episode.
+    /// Since when it fires; with the fingerprint it names this episode. While it is pending again: of
+    /// the episode before, as is `ended_at`.
     pub fired_at: Option<Timestamp>,
-    /// Since when the expression holds no more while it fires on (`keep_firing_for`).
+    /// Since when it is at rest while it fires on (`keep_firing_for`, a recovery level, flapping), moved on
+    /// by what nobody saw.
     pub keeping_since: Option<Timestamp>,
     /// Since when nothing is known of its series: it neither holds nor is over.
     pub missing_since: Option<Timestamp>,
@@ -131,7 +133,8 @@ pub enum Turn {
     Resolved,
     /// It changes so often that it is held until it has come to rest.
     Flapping,
-    /// It was pending and holds no more.
+    /// It was pending and holds no more. It is forgotten, unless it had fired before: then it is
+    /// [`Phase::Ended`] again.
     Dropped,
 }
 

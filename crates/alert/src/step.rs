@@ -13,7 +13,9 @@ use std::{
 
 use farol_model::{Alert, AlertKey, Phase, Text, Timestamp, Transition, Turn, fingerprint};
 
-use crate::{AlertRule, Found, Group, Missing, Rule, RuleResult, RuleSet, Standing, rules::Flapping};
+use crate::{
+    AlertRule, Found, Group, Missing, Rule, RuleResult, RuleSet, Standing, rules::Flapping,
+};
 
 /// Where a rule does not say what is too often.
 pub const FLAPPING: Flapping = Flapping {
@@ -87,7 +89,13 @@ pub fn retire(
         let (turn, stays) = end(&mut alert, now);
         let alert = Arc::new(alert);
         let reason = Some(Text::from_static("the rule was removed"));
-        turns.push(Transition { at: now, host: host.clone(), turn, reason, alert: Arc::clone(&alert) });
+        turns.push(Transition {
+            at: now,
+            host: host.clone(),
+            turn,
+            reason,
+            alert: Arc::clone(&alert),
+        });
         if stays {
             alerts.insert(key, alert);
         }

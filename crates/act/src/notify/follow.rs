@@ -446,7 +446,7 @@ impl Following {
 }
 
 /// Until it is stopped, or nobody can stop it any more.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     stop.wait_for(|stop| *stop).await.ok();
 }
 
@@ -455,11 +455,11 @@ fn or_over(changed: Result<(), watch::error::RecvError>) -> Woken {
 }
 
 /// SplitMix64: enough to spread pauses.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     /// Twice as long after each failure up to the ceiling, then between half of that and all of it.
-    fn pause(&mut self, failures: u32) -> Duration {
+    pub(super) fn pause(&mut self, failures: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         let whole = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
         whole / 2 + (whole / 2).mul_f64(self.fraction())

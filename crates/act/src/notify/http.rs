@@ -46,7 +46,8 @@ impl Trust {
     /// Those that cannot be read as a certificate are left out, as every list of a system has some.
     pub fn new(roots: Vec<CertificateDer<'static>>) -> Trust {
         let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(roots.iter().cloned());
+        let roots: Vec<_> =
+            roots.into_iter().filter(|root| store.add(root.clone()).is_ok()).collect();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -79,10 +80,6 @@ pub struct Http {
 impl Http {
     pub fn new(trust: Trust, total: Duration) -> Http {
         Http { trust, connect: total, total }
-    }
-
-    pub(super) fn trust(&self) -> &Trust {
-        &self.trust
     }
 
     /// One request, its answer read to the end or to its bound.

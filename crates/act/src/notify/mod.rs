@@ -9,14 +9,24 @@ use std::{fmt, pin::Pin, time::Duration};
 use farol_alert::Notice;
 use farol_model::{Alert, Text};
 
+mod alertmanager;
 mod discord;
+mod email;
 mod follow;
+mod heartbeat;
 mod http;
+mod slack;
+mod webhook;
 mod words;
 
+pub use alertmanager::{Alertmanager, RESEND, Resender};
 pub use discord::Discord;
+pub use email::{Email, Protection, Server, mailbox};
 pub use follow::{Board, Figures, Follower, RecordFailed, Records};
+pub use heartbeat::{Heartbeat, Ping};
 pub use http::{Endpoint, Http, Trust};
+pub use slack::Slack;
+pub use webhook::{Webhook, body as webhook_body};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -120,7 +120,11 @@ impl Memory {
                 channel.has_told(delivery, message.as_ref());
             }
             Delivered::Dead { .. } => channel.has_told(delivery, None),
-            Delivered::Later { until, .. } => channel.not_before = Some(*until),
+            Delivered::Later { until, .. } => {
+                // Whoever may be asked later is not gone: its settings have changed.
+                channel.disabled = None;
+                channel.not_before = Some(*until);
+            }
             Delivered::Disabled { reason } => channel.disabled = Some(reason.clone()),
         }
     }

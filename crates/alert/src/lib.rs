@@ -13,7 +13,9 @@ pub mod verdict;
 
 pub use dispatch::{Notice, Routing};
 pub use evaluate::{Found, Gone, GroupResult, RuleResult, Standing};
-pub use rules::{AlertRule, Group, Missing, RecordRule, Recovery, Rule, RuleSet};
+pub use rules::{
+    AlertRule, Defaults, Flapping, Group, Missing, RecordRule, Recovery, Rule, RuleError, RuleSet,
+};
 pub use step::step;
-pub use template::Template;
+pub use template::{Template, TemplateError};
 pub use verdict::verdict;

@@ -36,6 +36,7 @@ use crate::{
     sampler::Plan,
 };
 
+pub mod recording;
 mod wander;
 
 /// What is to happen.
@@ -333,4 +334,13 @@ impl Pace {
         // It ends by its time alone.
         self.never.1.recv_timeout(real.saturating_sub(self.began.elapsed())).ok();
     }
+}
+
+/// SplitMix64.
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

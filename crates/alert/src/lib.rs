@@ -6,16 +6,23 @@
 
 pub mod dispatch;
 pub mod evaluate;
+pub mod matcher;
+pub mod mute;
 pub mod rules;
 pub mod step;
 pub mod template;
 pub mod verdict;
+pub mod windows;
 
-pub use dispatch::{Notice, Routing};
+pub use dispatch::{Due, Notice, Reason, Route, Routing, due};
 pub use evaluate::{Found, Gone, GroupResult, RuleResult, Standing};
+pub use matcher::Matcher;
+pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, muted};
 pub use rules::{
-    AlertRule, Defaults, Flapping, Group, Missing, RecordRule, Recovery, Rule, RuleError, RuleSet,
+    AlertRule, Checked, CheckedFile, Defaults, Flapping, Group, Missing, RecordRule, Recovery,
+    Rule, RuleError, RuleSet,
 };
-pub use step::step;
+pub use step::{retire, step};
 pub use template::{Template, TemplateError};
 pub use verdict::verdict;
+pub use windows::Window;

@@ -31,7 +31,7 @@ pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
     Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-    ProcessGroup, Retention, Store, Target, Web,
+    ProcessGroup, Retention, Rules, Store, Target, Web,
 };
 
 mod build;

@@ -18,7 +18,7 @@ use anyhow::Context;
 use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, JournalError};
-use farol_model::{Batch, Current, Text};
+use farol_model::{Batch, Current, Memory, Text};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -42,7 +42,7 @@ use crate::{
     sampler::{Plan, Sampler},
     service::{self, Signals},
     serving, threads,
-    upkeep::{self, JournalUpkeep, Repeating, SyncerSlot},
+    upkeep::{self, JournalUpkeep, Repeating, SyncRequests, SyncerSlot, Syncing},
 };
 
 /// The program's three shapes.
@@ -129,6 +129,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         verdict: crate::core::verdict(),
         ..Current::default()
     }));
+    let (memory, watch_memory) = watch::channel(Arc::<Memory>::default());
     let (ready, watch_ready) = watch::channel(false);
     let listeners = match shape.listens() {
         true => runtime.block_on(serving::bind(&config.listen))?,
@@ -144,8 +145,8 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     let socket = socket.filter(|_| control.is_some());
 
     let source = match shape.collects() {
-        true => Source::collect(shape, &config, plans, current, &boards)?,
-        false => Source::follow(&config, has_data, current, ready.clone(), &boards)?,
+        true => Source::collect(shape, &config, plans, current, memory, &boards)?,
+        false => Source::follow(&config, has_data, current, memory, ready.clone(), &boards)?,
     };
     let (door, watch_door) = match opened {
         Some(opened) => {
@@ -160,6 +161,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         shape,
         &config,
         watch_current.clone(),
+        watch_memory.clone(),
         watch_ready,
         commands,
         &boards,
@@ -196,7 +198,8 @@ enum Source {
         core: SyncSender<Event>,
         core_thread: JoinHandle<()>,
         history: History,
-        helpers: Vec<Repeating>,
+        syncing: Syncing,
+        upkeep: Repeating,
     },
     Following {
         follower: Follower,
@@ -211,9 +214,11 @@ impl Source {
         config: &Config,
         plans: [Plan; 2],
         current: watch::Sender<Arc<Current>>,
+        memory: watch::Sender<Arc<Memory>>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let recalled = Memory::default();
         let settings = parts::journal_settings(config, group_id(config)?);
         let host = config.host_name.clone();
         let syncer = SyncerSlot::default();
@@ -248,12 +253,11 @@ impl Source {
         };
         let (mailbox, inbox) = sync_channel(MAILBOX);
         let tell = tell_of_imports(mailbox.clone());
-        let helpers = vec![
-            upkeep::start_sync(syncer, sync_interval, Arc::clone(&boards.own))?,
-            upkeep::start_upkeep(Some(journal), upkeep, tell, Arc::clone(&boards.own))?,
-        ];
-
-        let core = core.feeding(feed);
+        let requests = SyncRequests::new();
+        let core = core.feeding(feed).remembering(recalled, memory).syncing(requests.0.clone());
+        let own = Arc::clone(&boards.own);
+        let syncing = Syncing::start(syncer, sync_interval, requests, Arc::clone(&own))?;
+        let upkeep = upkeep::start_upkeep(Some(journal), upkeep, tell, own)?;
         let core_thread =
             std::thread::Builder::new().name("core".into()).spawn(move || core.run(&inbox))?;
         let started = Event::Happened {
@@ -265,13 +269,14 @@ impl Source {
             true => Vec::new(),
             false => start_samplers(plans, &mailbox, &boards.own)?,
         };
-        Ok(Source::Collecting { samplers, core: mailbox, core_thread, history, helpers })
+        Ok(Source::Collecting { samplers, core: mailbox, core_thread, history, syncing, upkeep })
     }
 
     fn follow(
         config: &Config,
         has_data: bool,
         current: watch::Sender<Arc<Current>>,
+        memory: watch::Sender<Arc<Memory>>,
         ready: watch::Sender<bool>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
@@ -283,6 +288,7 @@ impl Source {
             logs: config.logs.clone(),
             host: config.host_name.clone(),
             current,
+            memory,
             ready,
             followed: Arc::clone(&boards.followed),
         })?;
@@ -310,7 +316,7 @@ impl Source {
     /// syncs and tidies.
     fn stop(self) {
         match self {
-            Source::Collecting { samplers, core, core_thread, history, helpers } => {
+            Source::Collecting { samplers, core, core_thread, history, syncing, upkeep } => {
                 for sampler in samplers {
                     sampler.stop(STOP_PATIENCE);
                 }
@@ -319,9 +325,8 @@ impl Source {
                     tracing::error!("the journal's disk hangs; its last lines may be lost");
                 }
                 history.stop(STOP_PATIENCE);
-                for helper in helpers {
-                    helper.stop(STOP_PATIENCE);
-                }
+                syncing.stop(STOP_PATIENCE);
+                upkeep.stop(STOP_PATIENCE);
             }
             Source::Following { follower, history, upkeep } => {
                 follower.stop(STOP_PATIENCE);

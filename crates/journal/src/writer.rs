@@ -159,6 +159,18 @@ impl Journal {
         }
     }
 
+    /// Whether a record of this time would be the first of a new segment.
+    pub fn begins_segment(&self, stream: Stream, at: Timestamp) -> bool {
+        let writer = &self.writers[names::index(stream)];
+        let place = Place {
+            disk: self.disk.as_ref(),
+            dir: &self.dir,
+            settings: &self.settings,
+            shared: &self.shared,
+        };
+        writer.open.is_none() || writer.must_rotate(&place, at)
+    }
+
     /// For [`crate::upkeep()`]; also to be had from a [`Syncer`].
     pub fn open_segments(&self) -> OpenSegments {
         self.syncer().open_segments()

@@ -72,6 +72,8 @@ impl Memory {
         self.at = self.at.max(record.at());
     }
 
+    pub fn prune(&mut self, _now: Timestamp, _channels: &[Text]) {}
+
     fn told(&mut self, _delivery: &Delivery) {}
 
     fn acted(&mut self, _action: &Action) {}

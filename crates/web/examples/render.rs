@@ -43,6 +43,7 @@ fn main() -> io::Result<()> {
         reader: Arc::new(|| None),
         configuration: Arc::new(Vec::new),
         current,
+        memory: watch::channel(Arc::default()).1,
         ready,
         now: Arc::new(|| Timestamp::from_millis(0)),
         commands,

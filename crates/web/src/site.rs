@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use farol_collect::textfile;
-use farol_model::{Batch, Current, Sample, Timestamp};
+use farol_model::{Batch, Current, Memory, Sample, Timestamp};
 use farol_query::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -14,6 +14,8 @@ use crate::door::Opening;
 pub struct Site {
     /// What is true now; published whole by its owner after every change.
     pub current: watch::Receiver<Arc<Current>>,
+    /// What is remembered of alerts, silences, messages and treatments; published whole as well.
+    pub memory: watch::Receiver<Arc<Memory>>,
     /// False while the journal is being replayed.
     pub ready: watch::Receiver<bool>,
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,

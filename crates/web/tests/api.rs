@@ -74,6 +74,7 @@ async fn start_behind(door: Door, past: Past, settings: Settings) -> Server {
         reader: Arc::new(move || reader.clone()),
         configuration: Arc::new(configuration),
         current: watch::channel(Arc::new(machine())).1,
+        memory: watch::channel(Arc::default()).1,
         ready: watch::channel(true).1,
         now: Arc::new(|| Timestamp::from_millis(NOW)),
         commands,

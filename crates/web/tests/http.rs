@@ -64,6 +64,7 @@ async fn start_changed(door: Door, settings: Settings, change: impl FnOnce(&mut 
         reader: Arc::new(|| None),
         configuration: Arc::new(Vec::new),
         current,
+        memory: watch::channel(Arc::default()).1,
         ready: is_ready,
         now: Arc::new(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),
         commands,

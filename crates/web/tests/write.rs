@@ -40,6 +40,7 @@ async fn start(settings: Settings) -> Server {
         reader: Arc::new(|| None),
         configuration: Arc::new(Vec::new),
         current: watch::channel(Arc::new(Current::default())).1,
+        memory: watch::channel(Arc::default()).1,
         ready: watch::channel(true).1,
         now: Arc::new(|| Timestamp::from_millis(NOW)),
         commands,

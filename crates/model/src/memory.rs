@@ -3,9 +3,33 @@
 //! [`Memory::apply`] is a pure fold. Its sum is itself a record, so that a reader begins with the
 //! newest one and folds what follows.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::{Action, Alert, AlertKey, Delivery, Episode, Record, Silence, Text, Timestamp};
+use crate::{
+    Action, ActionStep, Alert, AlertKey, Delivered, Delivery, Episode, Phase, Record, Silence,
+    Text, Timestamp,
+};
+
+/// Alerts and silences that are held; a memory is one line of the journal.
+pub const MOST_ALERTS: usize = 10_000;
+const MOST_SILENCES: usize = 10_000;
+/// Of one remedy: its runs, and the episodes answered whose alert is not held any more.
+const MOST_RUNS: usize = 100;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// An alert that is over is held so long: who was told of it may have to wait, and it may flap.
+const KEEP_ENDED: Duration = DAY;
+/// So long Alertmanager holds a silence that has expired.
+const KEEP_SILENCES: Duration = Duration::from_secs(120 * 3600);
+/// A group that has nothing more to tell.
+const KEEP_GROUPS: Duration = DAY;
+/// A month's budget must be countable.
+const KEEP_RUNS: Duration = Duration::from_secs(32 * 24 * 3600);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
@@ -16,6 +40,8 @@ pub struct Memory {
     pub silences: BTreeMap<Text, Silence>,
     pub channels: BTreeMap<Text, Channel>,
     pub remedies: BTreeMap<Text, Remedy>,
+    /// The beginning of the newest hour that has its [`Summary`](crate::Summary).
+    pub last_summary: Option<Timestamp>,
 }
 
 /// What a notifier has told, and when it may speak again.
@@ -63,18 +89,195 @@ impl Memory {
             }
             Record::Delivery(delivery) => self.told(delivery),
             Record::Action(action) => self.acted(action),
-            Record::Snapshot(_)
-            | Record::Event(_)
-            | Record::Received(_)
-            | Record::Recorded(_)
-            | Record::Summary(_) => return,
+            Record::Summary(summary) => {
+                self.last_summary = self.last_summary.max(Some(summary.hour));
+            }
+            Record::Snapshot(_) | Record::Event(_) | Record::Received(_) | Record::Recorded(_) => {
+                return;
+            }
         }
         self.at = self.at.max(record.at());
     }
 
-    pub fn prune(&mut self, _now: Timestamp, _channels: &[Text]) {}
+    fn told(&mut self, delivery: &Delivery) {
+        let channel = self.channels.entry(delivery.channel.clone()).or_default();
+        match &delivery.outcome {
+            Delivered::Sent { message } => {
+                // It has answered: it is there, and what it forbade is over.
+                channel.disabled = None;
+                channel.not_before = channel.not_before.filter(|until| *until > delivery.at);
+                channel.has_told(delivery, message.as_ref());
+            }
+            Delivered::Dead { .. } => channel.has_told(delivery, None),
+            Delivered::Later { until, .. } => channel.not_before = Some(*until),
+            Delivered::Disabled { reason } => channel.disabled = Some(reason.clone()),
+        }
+    }
 
-    fn told(&mut self, _delivery: &Delivery) {}
+    fn acted(&mut self, action: &Action) {
+        let remedy = self.remedies.entry(action.remedy.clone()).or_default();
+        match &action.step {
+            ActionStep::Intended { .. } => {
+                remedy.runs.push(action.at);
+                let surplus = remedy.runs.len().saturating_sub(MOST_RUNS);
+                remedy.runs.drain(..surplus);
+                remedy.open = Some(action.clone());
+                remedy.has_answered(action);
+            }
+            ActionStep::Refused { .. } | ActionStep::Rehearsed { .. } => {
+                remedy.has_answered(action);
+            }
+            ActionStep::Finished { .. } | ActionStep::Unknown => {
+                remedy.open.take_if(|open| open.id == action.id);
+            }
+            ActionStep::Judged { .. } => {}
+        }
+        remedy.last = Some(action.clone());
+    }
+}
 
-    fn acted(&mut self, _action: &Action) {}
+impl Channel {
+    /// A message without an id clears none: the receiver gives one only where it can be changed.
+    fn has_told(&mut self, delivery: &Delivery, message: Option<&Text>) {
+        if delivery.group.is_empty() {
+            return;
+        }
+        let told = self.groups.entry(delivery.group.clone()).or_default();
+        told.at = told.at.max(delivery.at);
+        if let Some(message) = message {
+            told.message = Some(message.clone());
+        }
+        for (episode, ended) in &delivery.episodes {
+            *told.episodes.entry(*episode).or_default() |= ended;
+        }
+    }
+}
+
+impl Remedy {
+    fn has_answered(&mut self, action: &Action) {
+        if let Some((_, episode)) = &action.alert {
+            self.answered.insert(*episode, action.at);
+        }
+    }
+}
+
+/// What [`Memory::prune`] let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Whose time had come.
+    pub expired: usize,
+    /// For want of room: more than is held.
+    pub dropped: usize,
+}
+
+impl Memory {
+    /// Lets go what nobody will ask for again, and what is above the bounds. `channels` are those
+    /// that exist: what they have not been told yet is held longer than what they know.
+    pub fn prune(&mut self, now: Timestamp, channels: &[Text]) -> Pruned {
+        let mut pruned = Pruned::default();
+        self.prune_alerts(now, channels, &mut pruned);
+        self.prune_silences(now, &mut pruned);
+        let held: BTreeSet<Episode> =
+            self.alerts.values().filter_map(|alert| alert.episode()).collect();
+        self.prune_channels(now, channels, &held);
+        for remedy in self.remedies.values_mut() {
+            remedy.prune(now, &held);
+        }
+        pruned
+    }
+
+    fn prune_alerts(&mut self, now: Timestamp, channels: &[Text], pruned: &mut Pruned) {
+        let before = self.alerts.len();
+        self.alerts.retain(|_, alert| match (alert.phase, alert.ended_at) {
+            (Phase::Ended, Some(ended)) => now.since(ended) < KEEP_ENDED,
+            // Dropped while it was pending: nobody was told of it.
+            (Phase::Ended, None) => false,
+            (Phase::Pending | Phase::Firing, _) => true,
+        });
+        pruned.expired += before - self.alerts.len();
+        let surplus = self.alerts.len().saturating_sub(MOST_ALERTS);
+        if surplus == 0 {
+            return;
+        }
+        let mut order: Vec<_> = self.alerts.iter().collect();
+        order.sort_by_cached_key(|(_, alert)| self.worth(alert, channels));
+        let victims: Vec<AlertKey> =
+            order.into_iter().take(surplus).map(|(key, _)| key.clone()).collect();
+        for key in &victims {
+            self.alerts.remove(key);
+        }
+        pruned.dropped += victims.len();
+    }
+
+    /// What is dropped first is worth least: what is over and told, what is over, what is pending.
+    fn worth(&self, alert: &Alert, channels: &[Text]) -> (u8, Timestamp) {
+        match alert.phase {
+            Phase::Ended => {
+                let is_told = channels.iter().all(|channel| self.knows_end(channel, alert));
+                (u8::from(!is_told), alert.ended_at.unwrap_or_default())
+            }
+            Phase::Pending => (2, alert.active_at),
+            Phase::Firing => (3, alert.active_at),
+        }
+    }
+
+    fn knows_end(&self, channel: &Text, alert: &Alert) -> bool {
+        let (Some(channel), Some(episode)) = (self.channels.get(channel), alert.episode()) else {
+            return false;
+        };
+        channel.groups.values().any(|told| told.episodes.get(&episode) == Some(&true))
+    }
+
+    fn prune_silences(&mut self, now: Timestamp, pruned: &mut Pruned) {
+        let before = self.silences.len();
+        self.silences.retain(|_, silence| now.since(silence.ends_at) < KEEP_SILENCES);
+        pruned.expired += before - self.silences.len();
+        let surplus = self.silences.len().saturating_sub(MOST_SILENCES);
+        if surplus == 0 {
+            return;
+        }
+        let mut order: Vec<(Timestamp, Text)> =
+            self.silences.values().map(|held| (held.ends_at, held.id.clone())).collect();
+        order.sort();
+        for (_, id) in order.iter().take(surplus) {
+            self.silences.remove(id);
+        }
+        pruned.dropped += surplus;
+    }
+
+    /// An episode whose alert is not held any more can be told no more.
+    fn prune_channels(&mut self, now: Timestamp, channels: &[Text], held: &BTreeSet<Episode>) {
+        for channel in self.channels.values_mut() {
+            channel.groups.retain(|_, told| {
+                let is_late = now.since(told.at) >= KEEP_GROUPS;
+                told.episodes.retain(|episode, ended| {
+                    held.contains(episode) || (!is_late && (!*ended || now.since(told.at) < HOUR))
+                });
+                !told.episodes.is_empty() || !is_late
+            });
+        }
+        self.channels.retain(|name, channel| {
+            channels.contains(name)
+                || channel.groups.values().any(|told| now.since(told.at) < KEEP_GROUPS)
+        });
+    }
+}
+
+impl Remedy {
+    fn prune(&mut self, now: Timestamp, held: &BTreeSet<Episode>) {
+        self.runs.retain(|run| now.since(*run) < KEEP_RUNS);
+        self.answered.retain(|episode, at| held.contains(episode) || now.since(*at) < KEEP_RUNS);
+        // Each is answered once as long as its alert is there, however many there are.
+        let mut gone: Vec<(Timestamp, Episode)> = self
+            .answered
+            .iter()
+            .filter(|(episode, _)| !held.contains(episode))
+            .map(|(episode, at)| (*at, *episode))
+            .collect();
+        gone.sort();
+        let surplus = gone.len().saturating_sub(MOST_RUNS);
+        for (_, episode) in gone.iter().take(surplus) {
+            self.answered.remove(episode);
+        }
+    }
 }

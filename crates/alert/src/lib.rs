@@ -10,8 +10,10 @@ pub mod evaluate;
 pub mod matcher;
 pub mod mute;
 pub mod rules;
+pub mod scratch;
 pub mod step;
 pub mod template;
+pub mod unit_test;
 pub mod verdict;
 pub mod windows;
 

@@ -120,7 +120,7 @@ impl World {
             }
             rule
         });
-        world.group.rules.push(Rule::Alert(rule));
+        world.group.rules.push(Rule::Alert(Box::new(rule)));
         world
     }
 
@@ -217,6 +217,7 @@ fn plain_rule() -> AlertRule {
         flapping: None,
         remedy: None,
         line: 1,
+        column: 1,
     }
 }
 

@@ -120,7 +120,11 @@ impl Memory {
                 channel.has_told(delivery, message.as_ref());
             }
             Delivered::Dead { .. } => channel.has_told(delivery, None),
-            Delivered::Later { until, .. } => channel.not_before = Some(*until),
+            Delivered::Later { until, .. } => {
+                // Whoever may be asked later is not gone: its settings have changed.
+                channel.disabled = None;
+                channel.not_before = Some(*until);
+            }
             Delivered::Disabled { reason } => channel.disabled = Some(reason.clone()),
         }
     }
@@ -152,7 +156,8 @@ impl Channel {
             return;
         }
         let told = self.groups.entry(delivery.group.clone()).or_default();
-        told.at = told.at.max(delivery.at);
+        // Not the later of the two: with a clock that was set back it would be told again and again.
+        told.at = delivery.at;
         if let Some(message) = message {
             told.message = Some(message.clone());
         }

@@ -11,6 +11,7 @@ pub mod matcher;
 pub mod mute;
 pub mod rules;
 pub mod step;
+pub mod summary;
 pub mod template;
 pub mod verdict;
 pub mod windows;
@@ -27,6 +28,7 @@ pub use rules::{
     Rule, RuleError, RuleSet,
 };
 pub use step::{retire, step};
+pub use summary::{due_hours, summarise};
 pub use template::{Template, TemplateError};
 pub use verdict::verdict;
 pub use windows::Window;

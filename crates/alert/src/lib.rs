@@ -12,6 +12,7 @@ pub mod mute;
 pub mod rules;
 pub mod scratch;
 pub mod step;
+pub mod summary;
 pub mod template;
 pub mod unit_test;
 pub mod verdict;
@@ -29,6 +30,7 @@ pub use rules::{
     Rule, RuleError, RuleSet,
 };
 pub use step::{retire, step};
+pub use summary::{due_hours, summarise};
 pub use template::{Template, TemplateError};
 pub use verdict::verdict;
 pub use windows::Window;

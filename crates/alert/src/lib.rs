@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod matcher;
 pub mod mute;
 pub mod rules;
+pub mod silences;
 pub mod step;
 pub mod template;
 pub mod verdict;

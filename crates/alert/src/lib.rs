@@ -18,7 +18,9 @@ pub mod windows;
 
 pub use board::Board;
 pub use dispatch::{Due, Notice, Reason, Route, Routing, due};
-pub use evaluate::{Found, Gone, GroupResult, RuleResult, Standing};
+pub use evaluate::{
+    EvalOptions, Found, Gone, GroupResult, GroupState, RuleResult, Standing, evaluate,
+};
 pub use matcher::Matcher;
 pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, muted};
 pub use rules::{

@@ -16,6 +16,7 @@ pub mod parts;
 pub mod probes;
 pub mod rebuild;
 pub mod rule_files;
+pub mod rules;
 pub mod run;
 pub mod sampler;
 mod service;

@@ -22,7 +22,7 @@ pub use evaluate::{
     EvalOptions, Found, Gone, GroupResult, GroupState, RuleResult, Standing, evaluate,
 };
 pub use matcher::Matcher;
-pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, muted};
+pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, Reasons, muted};
 pub use rules::{
     AlertRule, Checked, CheckedFile, Defaults, Flapping, Group, Missing, RecordRule, Recovery,
     Rule, RuleError, RuleSet,

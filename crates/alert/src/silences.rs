@@ -36,6 +36,8 @@ pub struct Change {
 pub enum SilenceError {
     NotFound(Text),
     Bad(String),
+    /// Nothing is wrong with what was asked for; it may be asked for again.
+    Failed(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +189,7 @@ impl fmt::Display for SilenceError {
                 let shown: String = id.chars().take(100).collect();
                 write!(f, "there is no silence {shown:?}; `farol silence list` names them")
             }
-            SilenceError::Bad(why) => f.write_str(why),
+            SilenceError::Bad(why) | SilenceError::Failed(why) => f.write_str(why),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! rule files, [`evaluate`] asks the store, [`step`] turns what it answered into an alert's turns, and
 //! [`dispatch`] says from what is remembered which messages are due.
 
+pub mod board;
 pub mod dispatch;
 pub mod evaluate;
 pub mod matcher;
@@ -14,12 +15,16 @@ pub mod template;
 pub mod verdict;
 pub mod windows;
 
+pub use board::Board;
 pub use dispatch::{Due, Notice, Reason, Route, Routing, due};
-pub use evaluate::{Found, Gone, GroupResult, RuleResult, Standing};
+pub use evaluate::{
+    EvalOptions, Found, Gone, GroupResult, GroupState, RuleResult, Standing, evaluate,
+};
 pub use matcher::Matcher;
 pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, muted};
 pub use rules::{
-    AlertRule, Defaults, Flapping, Group, Missing, RecordRule, Recovery, Rule, RuleError, RuleSet,
+    AlertRule, Checked, CheckedFile, Defaults, Flapping, Group, Missing, RecordRule, Recovery,
+    Rule, RuleError, RuleSet,
 };
 pub use step::{retire, step};
 pub use template::{Template, TemplateError};

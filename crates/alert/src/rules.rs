@@ -56,30 +56,55 @@ impl fmt::Display for RuleError {
 
 impl std::error::Error for RuleError {}
 
+/// What could be read of some files, and what is wrong with them.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    pub set: RuleSet,
+    /// In the order of the files.
+    pub files: Vec<CheckedFile>,
+    /// File by file; then what only shows when all of them are read together.
+    pub errors: Vec<RuleError>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedFile {
+    pub path: Text,
+    /// Rules in Prometheus' groups.
+    pub rules: usize,
+    /// Entries of ours.
+    pub entries: usize,
+}
+
 impl RuleSet {
     /// Reads the files (each a path and its text) and lays ours over Prometheus'. All that is wrong is
-    /// told at once, file by file.
+    /// told at once.
     pub fn parse<P: AsRef<str>, T: AsRef<str>>(
         files: &[(P, T)],
         defaults: &Defaults,
     ) -> Result<RuleSet, Vec<RuleError>> {
-        let read =
-            files.iter().map(|(path, text)| files::read(path.as_ref(), text.as_ref(), defaults));
-        let read: Vec<_> = read.collect();
-        let mut errors = Vec::new();
+        let Checked { set, errors, .. } = RuleSet::check(files, defaults);
+        if errors.is_empty() { Ok(set) } else { Err(errors) }
+    }
+
+    /// The same, with what each file holds.
+    pub fn check<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], defaults: &Defaults) -> Checked {
+        let mut checked = Checked::default();
         let (mut groups, mut entries) = (Vec::new(), Vec::new());
-        for mut file in read {
-            errors.append(&mut file.errors);
+        for (path, text) in files {
+            let mut file = files::read(path.as_ref(), text.as_ref(), defaults);
+            checked.files.push(CheckedFile {
+                path: path.as_ref().into(),
+                rules: file.groups.iter().map(|group| group.rules.len()).sum(),
+                entries: file.entries.len(),
+            });
+            checked.errors.append(&mut file.errors);
             groups.append(&mut file.groups);
             entries.append(&mut file.entries);
         }
-        files::refuse_twins(&groups, &mut errors);
-        extension::apply(&entries, &mut groups, &mut errors);
-        if errors.is_empty() {
-            Ok(RuleSet { groups: groups.into_iter().map(Arc::new).collect() })
-        } else {
-            Err(errors)
-        }
+        files::refuse_twins(&groups, &mut checked.errors);
+        extension::apply(&entries, &mut groups, &mut checked.errors);
+        checked.set.groups = groups.into_iter().map(Arc::new).collect();
+        checked
     }
 
     pub fn rules(&self) -> impl Iterator<Item = (&Arc<Group>, &Rule)> {

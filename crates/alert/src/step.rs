@@ -108,7 +108,7 @@ fn key_of(group: &Group, rule: &AlertRule, fingerprint: u64) -> AlertKey {
 }
 
 /// Of all alerts of the rule.
-fn keys_of(group: &Group, rule: &AlertRule) -> RangeInclusive<AlertKey> {
+pub(crate) fn keys_of(group: &Group, rule: &AlertRule) -> RangeInclusive<AlertKey> {
     key_of(group, rule, 0)..=key_of(group, rule, u64::MAX)
 }
 

@@ -37,8 +37,9 @@ pub enum Event {
     Sampled { snapshot: Snapshot, in_flight: Arc<AtomicBool> },
     /// Samples that another program has sent. It is told when they are in the journal, or why not.
     Received { batch: Batch, ack: oneshot::Sender<Result<(), String>> },
-    /// What recording rules have computed. It is told when the store has it; dropped, it has not yet.
-    Recorded { batch: Batch, applied: SyncSender<()> },
+    /// What recording rules have computed. It is told when the store has it; where it is dropped, the
+    /// store will have it a little later.
+    Recorded { batch: Batch, applied: Applied },
     /// What a group's rules have found. It is told when that is applied.
     Evaluated { result: GroupResult, applied: SyncSender<()> },
     /// Rules and notifiers as they are configured from now on.
@@ -52,6 +53,7 @@ pub enum Event {
     Stop,
 }
 
+pub type Applied = SyncSender<Result<(), String>>;
 pub type Ack = oneshot::Sender<Result<(), String>>;
 
 /// How long until a journal that could not be opened or written is tried anew.
@@ -233,8 +235,14 @@ impl Core {
         }
     }
 
-    fn recorded(&mut self, batch: Batch, applied: SyncSender<()>) {
-        let JournalSlot::Open(journal) = &mut self.journal else { return };
+    fn recorded(&mut self, batch: Batch, applied: Applied) {
+        let journal = match &mut self.journal {
+            JournalSlot::Open(journal) => journal,
+            JournalSlot::Closed { reason, .. } => {
+                applied.try_send(Err(reason.to_string())).ok();
+                return;
+            }
+        };
         let record = Record::Recorded(Arc::new(batch));
         match journal.append(&record) {
             Ok(at) => {
@@ -242,7 +250,7 @@ impl Core {
                     history.hand_over_and_tell(at, record, applied);
                 }
             }
-            Err(error) => tracing::debug!(%error, "recorded samples could not be journaled"),
+            Err(error) => drop(applied.try_send(Err(error.to_string()))),
         }
     }
 
@@ -460,6 +468,7 @@ impl Core {
             figures.journal_unjournaled = self.unjournaled;
             figures.journal_degraded = self.gap.is_some();
             figures.journal_newest = self.journaled;
+            self.remembered.note_figures(&mut figures.alerting);
             let Some(stats) = stats else { return };
             for (held, stream) in figures.journal.iter_mut().zip(stats.streams) {
                 held.bytes = stream.bytes;

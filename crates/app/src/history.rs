@@ -28,7 +28,7 @@ use farol_journal::{Item, JournalError, Reader, ReaderStats, StartAt};
 use farol_model::{Position, Record, Snapshot, Stream};
 use farol_store::{Opened, Store, StoreError};
 
-use crate::{clock, config::Config, run::Shape, threads, upkeep::StoreUpkeep};
+use crate::{clock, config::Config, core::Applied, run::Shape, threads, upkeep::StoreUpkeep};
 
 /// Records that may wait for the store: minutes of them. Beyond it they are read from the journal.
 const WAITING: usize = 256;
@@ -122,7 +122,7 @@ struct Appended {
     at: Position,
     record: Record,
     /// Who waits for the store to have it.
-    applied: Option<SyncSender<()>>,
+    applied: Option<Applied>,
 }
 
 impl Appended {
@@ -172,11 +172,11 @@ impl Feed {
     }
 
     /// The same; `applied` is told when the store has it, and dropped where that may take a while.
-    pub fn hand_over_and_tell(&mut self, at: Position, record: Record, applied: SyncSender<()>) {
+    pub fn hand_over_and_tell(&mut self, at: Position, record: Record, applied: Applied) {
         self.hand_over_to(at, record, Some(applied));
     }
 
-    fn hand_over_to(&mut self, at: Position, record: Record, applied: Option<SyncSender<()>>) {
+    fn hand_over_to(&mut self, at: Position, record: Record, applied: Option<Applied>) {
         let Some(place) = track_of(at.stream) else { return };
         let previous = self.previous[place].replace(at);
         let appended = Appended { previous, at, record, applied };
@@ -343,7 +343,7 @@ impl Keeping {
             self.catch_up();
         }
         if let Some(waiting) = waiting {
-            waiting.try_send(()).ok();
+            waiting.try_send(Ok(())).ok();
         }
     }
 

@@ -15,6 +15,8 @@ pub mod look;
 pub mod parts;
 pub mod probes;
 pub mod rebuild;
+pub mod rule_files;
+pub mod rules;
 pub mod run;
 pub mod sampler;
 mod service;

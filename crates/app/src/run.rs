@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
+use farol_alert::RuleSet;
 use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, JournalError};
@@ -38,7 +39,8 @@ use crate::{
     history::{self, History, Place, UpkeepSlot},
     logging,
     parts::{self, Boards},
-    probes,
+    probes, rule_files,
+    rules::{self, Rules},
     sampler::{Plan, Sampler},
     service::{self, Signals},
     serving, threads,
@@ -123,6 +125,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         figures.rust_version = RUST_VERSION;
     });
     let plans = parts::plans(&config, &boards)?;
+    let rules = Arc::new(rule_files::load(&config.rules)?);
 
     let (current, watch_current) = watch::channel(Arc::new(Current {
         host: config.host_name.clone(),
@@ -145,7 +148,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     let socket = socket.filter(|_| control.is_some());
 
     let source = match shape.collects() {
-        true => Source::collect(shape, &config, plans, current, memory, &boards)?,
+        true => Source::collect(shape, &config, plans, current, memory, rules, &boards)?,
         false => Source::follow(&config, has_data, current, memory, ready.clone(), &boards)?,
     };
     let (door, watch_door) = match opened {
@@ -200,6 +203,7 @@ enum Source {
         history: History,
         syncing: Syncing,
         upkeep: Repeating,
+        rules: Rules,
     },
     Following {
         follower: Follower,
@@ -215,10 +219,11 @@ impl Source {
         plans: [Plan; 2],
         current: watch::Sender<Arc<Current>>,
         memory: watch::Sender<Arc<Memory>>,
+        rules: Arc<RuleSet>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
+        let remembered = memory.subscribe();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let recalled = Memory::default();
         let settings = parts::journal_settings(config, group_id(config)?);
         let host = config.host_name.clone();
         let syncer = SyncerSlot::default();
@@ -232,7 +237,10 @@ impl Source {
             }
         };
         let board = Arc::clone(&boards.own);
-        let core = match open() {
+        let opened = open();
+        // With the folder's lock held, so that nothing is added meanwhile.
+        let recalled = recall(&disk, &config.logs);
+        let core = match opened {
             Ok(journal) => Core::new(host, journal, current, board),
             Err(error @ JournalError::Full { .. }) => {
                 let reason = Text::from(error.to_string());
@@ -265,11 +273,20 @@ impl Source {
             message: format!("farol {} started", crate::cli::VERSION).into(),
         };
         mailbox.send(started).ok();
+        let rules = start_rules(config, rules, remembered, &mailbox, boards)?;
         let samplers = match config.collectors.none {
             true => Vec::new(),
             false => start_samplers(plans, &mailbox, &boards.own)?,
         };
-        Ok(Source::Collecting { samplers, core: mailbox, core_thread, history, syncing, upkeep })
+        Ok(Source::Collecting {
+            samplers,
+            core: mailbox,
+            core_thread,
+            history,
+            syncing,
+            upkeep,
+            rules,
+        })
     }
 
     fn follow(
@@ -316,7 +333,8 @@ impl Source {
     /// syncs and tidies.
     fn stop(self) {
         match self {
-            Source::Collecting { samplers, core, core_thread, history, syncing, upkeep } => {
+            Source::Collecting { samplers, core, core_thread, history, syncing, upkeep, rules } => {
+                rules.stop(STOP_PATIENCE);
                 for sampler in samplers {
                     sampler.stop(STOP_PATIENCE);
                 }
@@ -348,6 +366,61 @@ fn start_samplers(
     // In this order, so that every line but the very first has all vital signs.
     fast.wait_for_first_tick(FIRST_TICK_PATIENCE);
     Ok(vec![fast, start(slow)?])
+}
+
+/// What is remembered of alerts, messages and treatments. A journal that cannot be read is told, and is
+/// no reason not to watch.
+fn recall(disk: &Arc<dyn Disk>, logs: &Path) -> Memory {
+    let lap = clock::lap();
+    match farol_journal::recall(disk, logs) {
+        Ok(recalled) => {
+            let (alerts, took) = (recalled.memory.alerts.len(), lap.elapsed());
+            tracing::info!(
+                alerts,
+                damaged = recalled.stats.damaged,
+                ?took,
+                "recalled from the journal"
+            );
+            recalled.memory
+        }
+        Err(error) => {
+            tracing::error!(%error, "the events of the journal cannot be read; alerts begin anew");
+            Memory::default()
+        }
+    }
+}
+
+fn start_rules(
+    config: &Config,
+    rules: Arc<RuleSet>,
+    memory: watch::Receiver<Arc<Memory>>,
+    core: &SyncSender<Event>,
+    boards: &Boards,
+) -> anyhow::Result<Rules> {
+    core.send(loaded(&rules, config)).ok();
+    let surroundings = rules::Surroundings {
+        reader: Arc::clone(&boards.reader),
+        memory,
+        core: core.clone(),
+        board: Arc::clone(&boards.rules),
+        own: Arc::clone(&boards.own),
+    };
+    Ok(Rules::start(rules_plan(config, rules), surroundings)?)
+}
+
+fn rules_plan(config: &Config, rules: Arc<RuleSet>) -> rules::Plan {
+    rules::Plan {
+        rules,
+        timeout: config.rules.timeout,
+        lookback: config.query.lookback_delta,
+        limits: config.query.limits(),
+        external_url: String::new(),
+        host: config.host_name.clone(),
+    }
+}
+
+fn loaded(rules: &Arc<RuleSet>, _config: &Config) -> Event {
+    Event::Loaded { rules: Arc::clone(rules), channels: Vec::new() }
 }
 
 fn store_place(shape: Shape, config: &Config) -> anyhow::Result<Place> {
@@ -548,6 +621,7 @@ impl Program {
             loaded.config.collectors = self.config.collectors.clone();
         }
         let plans = parts::plans(&loaded.config, &self.boards)?;
+        let rule_set = Arc::new(rule_files::load(&loaded.config.rules)?);
         let opened = self.door.as_ref().map(|door| door.prepare(&loaded.config)).transpose()?;
         if let (Some(door), Some(opened)) = (&self.door, opened) {
             for warning in &opened.warnings {
@@ -558,7 +632,13 @@ impl Program {
         for key in needs_restart {
             tracing::warn!(key, "this change needs a restart; the rest is taken");
         }
-        if let Source::Collecting { samplers, core, .. } = &self.source {
+        if let Source::Collecting { samplers, core, rules, .. } = &self.source {
+            threads::send_within(
+                core,
+                crate::run::loaded(&rule_set, &loaded.config),
+                STOP_PATIENCE,
+            );
+            rules.replace(rules_plan(&loaded.config, rule_set));
             for (sampler, plan) in samplers.iter().zip(plans) {
                 sampler.replace(plan);
             }

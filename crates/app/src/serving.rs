@@ -62,6 +62,10 @@ pub(crate) fn site(
         texts: Arc::clone(&boards.texts),
         current,
         memory,
+        rules: {
+            let board = Arc::clone(&boards.rules);
+            Arc::new(move || board.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        },
         ready,
         now: Arc::new(clock::now),
         commands,

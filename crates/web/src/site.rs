@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use farol_alert::Board;
 use farol_collect::textfile;
 use farol_model::{Batch, Current, Memory, Sample, Timestamp};
 use farol_query::Limits;
@@ -16,6 +17,8 @@ pub struct Site {
     pub current: watch::Receiver<Arc<Current>>,
     /// What is remembered of alerts, silences, messages and treatments; published whole as well.
     pub memory: watch::Receiver<Arc<Memory>>,
+    /// The rules that are loaded, and how evaluating them went.
+    pub rules: Arc<dyn Fn() -> Board + Send + Sync>,
     /// False while the journal is being replayed.
     pub ready: watch::Receiver<bool>,
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,

@@ -6,15 +6,12 @@
 //! soon as there is room. Each segment of the events begins with the whole of what was remembered, and
 //! so does each hour: a start reads no further back.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use farol_alert::{GroupResult, Rule, RuleSet};
+use farol_collect::own;
 use farol_journal::{Journal, JournalError};
-use farol_model::{Alert, AlertKey, Memory, Record, State, Stream, Text, Timestamp, Verdict};
+use farol_model::{Memory, Phase, Record, State, Stream, Text, Timestamp, Verdict};
 use tokio::sync::watch;
 
 /// Records that wait for room on the disk; beyond it the oldest are dropped, and counted.
@@ -67,17 +64,14 @@ impl Remembered {
         self.published.send_replace(Arc::new(self.memory.clone()));
     }
 
-    pub(super) fn alerts(&self) -> &BTreeMap<AlertKey, Arc<Alert>> {
-        &self.memory.alerts
-    }
-
-    /// Records that were dropped because the disk stayed full.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// What of it is told as Farol's own figures.
+    pub(super) fn note_figures(&self, figures: &mut own::AlertingFigures) {
+        let count =
+            |phase| self.memory.alerts.values().filter(|alert| alert.phase == phase).count();
+        figures.pending = count(Phase::Pending) as u64;
+        figures.firing = count(Phase::Firing) as u64;
+        figures.waiting = self.waiting.len() as u64;
+        figures.dropped = self.dropped;
     }
 
     /// Folds the record and writes it, after those that still wait. An error means that it waits.

@@ -276,7 +276,15 @@ impl Source {
             true => Vec::new(),
             false => start_samplers(plans, &mailbox, &boards.own)?,
         };
-        Ok(Source::Collecting { samplers, core: mailbox, core_thread, history, syncing, upkeep, rules })
+        Ok(Source::Collecting {
+            samplers,
+            core: mailbox,
+            core_thread,
+            history,
+            syncing,
+            upkeep,
+            rules,
+        })
     }
 
     fn follow(
@@ -601,7 +609,11 @@ impl Program {
             tracing::warn!(key, "this change needs a restart; the rest is taken");
         }
         if let Source::Collecting { samplers, core, rules, .. } = &self.source {
-            threads::send_within(core, crate::run::loaded(&rule_set, &loaded.config), STOP_PATIENCE);
+            threads::send_within(
+                core,
+                crate::run::loaded(&rule_set, &loaded.config),
+                STOP_PATIENCE,
+            );
             rules.replace(rules_plan(&loaded.config, rule_set));
             for (sampler, plan) in samplers.iter().zip(plans) {
                 sampler.replace(plan);

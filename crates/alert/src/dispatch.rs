@@ -11,7 +11,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
-use farol_model::{Alert, Channel, Labels, Memory, Phase, Text, Timestamp, Told};
+use farol_model::{Alert, Channel, Episode, Labels, Memory, Phase, Text, Timestamp, Told};
 
 use crate::{Inhibition, Matcher, Mutes, Quiet, matcher::all_match, mute::Equal};
 
@@ -235,7 +235,7 @@ impl<'a> GroupState<'a> {
         for alert in alerts {
             // Nobody could record that one without an episode was told.
             let Some(episode) = alert.episode() else { continue };
-            let has_told_end = told.and_then(|told| told.episodes.get(&episode)).copied();
+            let has_told_end = told.and_then(|told| has_told_end(told, episode));
             let muted = match (alert.phase, has_told_end) {
                 (Phase::Firing, _) => {
                     group.is_open |= has_told_end == Some(false);
@@ -339,6 +339,14 @@ impl<'a> GroupState<'a> {
             at: now,
         }
     }
+}
+
+/// What the channel knows of an alert: nothing, that it fires (false), or that it is over. One that
+/// ended and fires again before its end was told has never ended for the channel.
+fn has_told_end(told: &Told, episode: Episode) -> Option<bool> {
+    let first = Episode { fired_at: Timestamp::from_millis(i64::MIN), ..episode };
+    let (last, has_ended) = told.episodes.range(first..=episode).next_back()?;
+    (*last == episode || !has_ended).then_some(*has_ended)
 }
 
 fn repeat(route: &Route) -> Duration {

@@ -161,7 +161,7 @@ impl Sources<'_> {
                 && source.labels == alert.labels
         };
         agreeing.into_iter().flatten().copied().filter(move |source| {
-            !is_itself(source) && !(is_source && all_match(&self.rule.target, &source.labels))
+            !(is_itself(source) || is_source && all_match(&self.rule.target, &source.labels))
         })
     }
 }

@@ -6,7 +6,6 @@
 //! each hour that is over.
 
 use std::{
-    cell::RefCell,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -18,22 +17,20 @@ use std::{
 use farol_alert::{
     Board, Group, RuleSet,
     evaluate::{EvalOptions, GroupState, evaluate},
-    summary,
 };
 use farol_collect::own;
-use farol_model::{Batch, Memory, Record, Series, Text, Timestamp};
+use farol_model::{Batch, Labels, Memory, Series, Text, Timestamp};
 use farol_query::{Limits, Stop};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::{clock, core::Event, history::ReaderSlot, threads};
 
+/// The step of a subquery that names none: Prometheus' default for it.
+const SUBQUERY_STEP: Duration = Duration::from_secs(60);
 /// How long the core may take to apply what was found, and the store to take what was recorded.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The thread looks up at least so often.
 const LOOK_UP: Duration = Duration::from_secs(1);
-/// The last samples of an hour arrive a little after its end.
-const HOUR_GRACE: Duration = Duration::from_secs(15);
-
 /// What the thread goes by; replaced whole at a reload.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -144,7 +141,6 @@ impl Evaluating {
             let reader = self.around.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(reader) = reader {
                 self.evaluate_what_is_due(&reader);
-                self.sum_up(&reader);
             }
         }
     }
@@ -185,27 +181,41 @@ impl Evaluating {
         let watch = move || (lap.elapsed() > timeout).then_some(Stop::TimedOut);
         let memory = self.around.memory.borrow().clone();
         let core = &self.around.core;
-        let recording = RefCell::new(|series: Vec<Series>| record(core, now, series));
         let options = EvalOptions {
+            external_labels: &Labels::empty(),
             external_url: &self.plan.external_url,
-            lookback: millis(self.plan.lookback),
+            lookback: self.plan.lookback,
+            subquery_step: SUBQUERY_STEP,
+            now: Some(now),
             limits: self.plan.limits,
             watch: &watch,
-            ..EvalOptions::default()
+            lap: &|| lap.elapsed(),
         };
         let state = &mut self.groups[place].state;
-        let result = evaluate(group, reader, &memory, now, &options, state, &mut |series| {
-            recording.borrow_mut()(series)
-        });
-        let took = lap.elapsed();
-        self.note(place, &result, took, missed);
+        let mut record = |series| record(core, now, series);
+        let result = evaluate(group, reader, &memory.alerts, now, state, &mut record, &options);
+        self.note(place, &result, missed);
         let (applied, done) = sync_channel(1);
-        if threads::send_within(core, Event::Evaluated { result, applied }, PATIENCE) {
-            done.recv_timeout(PATIENCE).ok();
+        if threads::send_within(core, Event::Evaluated { result, applied }, PATIENCE)
+            && done.recv_timeout(PATIENCE).is_ok()
+        {
+            self.record_alerts(place, group, now);
         }
     }
 
-    fn note(&self, place: usize, result: &farol_alert::GroupResult, took: Duration, missed: u64) {
+    /// `ALERTS` and `ALERTS_FOR_STATE`, as Prometheus records them.
+    fn record_alerts(&mut self, place: usize, group: &Group, now: Timestamp) {
+        let memory = self.around.memory.borrow().clone();
+        let series = self.groups[place].state.alert_series(group, &memory.alerts, now);
+        if series.is_empty() {
+            return;
+        }
+        if let Err(error) = record(&self.around.core, now, series) {
+            tracing::debug!(group = %group.name, error, "the series of the alerts were not recorded");
+        }
+    }
+
+    fn note(&self, place: usize, result: &farol_alert::GroupResult, missed: u64) {
         self.around.board.lock().unwrap_or_else(PoisonError::into_inner).note(place, result);
         let failed = result.rules.iter().filter(|rule| rule.found.is_err()).count() as u64;
         for (rule, found) in result.group.rules.iter().zip(&result.rules) {
@@ -219,23 +229,8 @@ impl Evaluating {
             figures.evaluations += 1;
             figures.missed += missed;
             figures.failures += failed;
-            figures.last_seconds = took.as_secs_f64();
+            figures.last_seconds = result.took.as_secs_f64();
         });
-    }
-
-    /// Hours that are over and not summed up yet.
-    fn sum_up(&self, reader: &farol_store::Reader) {
-        let now = clock::now();
-        let settled = Timestamp::from_millis(now.as_millis() - millis(HOUR_GRACE));
-        let last = self.around.memory.borrow().last_summary;
-        for hour in summary::due_hours(last, settled) {
-            let Some(summary) = summary::summarise(reader, &self.plan.host, hour, now) else {
-                continue;
-            };
-            let (ack, _) = oneshot::channel();
-            let record = Record::Summary(summary);
-            threads::send_within(&self.around.core, Event::Remember { record, ack }, PATIENCE);
-        }
     }
 }
 
@@ -253,8 +248,4 @@ fn record(core: &SyncSender<Event>, at: Timestamp, series: Vec<Series>) -> Resul
         Err(RecvTimeoutError::Disconnected) => Ok(()),
         Err(RecvTimeoutError::Timeout) => Err("the store is too slow to take it".to_owned()),
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

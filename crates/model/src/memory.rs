@@ -1,7 +1,8 @@
 //! What the events journal adds up to: alerts, silences, who was told, what was tried.
 //!
 //! [`Memory::apply`] is a pure fold. Its sum is itself a record, so that a reader begins with the
-//! newest one and folds what follows.
+//! newest one and folds what follows. Records that the sum holds already do no harm when they follow
+//! it: such are those that had to wait for room on the disk.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,13 +11,15 @@ use std::{
 };
 
 use crate::{
-    Action, ActionStep, Alert, AlertKey, Delivered, Delivery, Episode, Phase, Record, Silence,
-    Text, Timestamp,
+    Action, ActionStep, Alert, AlertKey, Delivered, Delivery, Episode, Labels, Phase, Record,
+    Silence, Text, Timestamp, Transition, Turn,
 };
 
 /// Alerts and silences that are held; a memory is one line of the journal.
 pub const MOST_ALERTS: usize = 10_000;
 const MOST_SILENCES: usize = 10_000;
+/// Bytes that the alerts' texts have together: the line must not become longer than a reader takes.
+const MOST_BYTES: usize = 16 << 20;
 /// Of one remedy: its runs, and the episodes answered whose alert is not held any more.
 const MOST_RUNS: usize = 100;
 
@@ -81,9 +84,7 @@ impl Memory {
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::State(memory) => *self = Memory::clone(memory),
-            Record::Alert(transition) => {
-                self.alerts.insert(transition.alert.key(), Arc::clone(&transition.alert));
-            }
+            Record::Alert(transition) => self.turned(transition),
             Record::Silence(silence) => {
                 self.silences.insert(silence.id.clone(), silence.clone());
             }
@@ -99,6 +100,16 @@ impl Memory {
         self.at = self.at.max(record.at());
     }
 
+    fn turned(&mut self, transition: &Transition) {
+        let alert = &transition.alert;
+        // What was pending, and had never fired, is forgotten.
+        if transition.turn == Turn::Dropped && alert.phase == Phase::Pending {
+            self.alerts.remove(&alert.key());
+        } else {
+            self.alerts.insert(alert.key(), Arc::clone(alert));
+        }
+    }
+
     fn told(&mut self, delivery: &Delivery) {
         let channel = self.channels.entry(delivery.channel.clone()).or_default();
         match &delivery.outcome {
@@ -109,7 +120,11 @@ impl Memory {
                 channel.has_told(delivery, message.as_ref());
             }
             Delivered::Dead { .. } => channel.has_told(delivery, None),
-            Delivered::Later { until, .. } => channel.not_before = Some(*until),
+            Delivered::Later { until, .. } => {
+                // Whoever may be asked later is not gone: its settings have changed.
+                channel.disabled = None;
+                channel.not_before = Some(*until);
+            }
             Delivered::Disabled { reason } => channel.disabled = Some(reason.clone()),
         }
     }
@@ -118,9 +133,7 @@ impl Memory {
         let remedy = self.remedies.entry(action.remedy.clone()).or_default();
         match &action.step {
             ActionStep::Intended { .. } => {
-                remedy.runs.push(action.at);
-                let surplus = remedy.runs.len().saturating_sub(MOST_RUNS);
-                remedy.runs.drain(..surplus);
+                remedy.was_run(action.at);
                 remedy.open = Some(action.clone());
                 remedy.has_answered(action);
             }
@@ -143,7 +156,8 @@ impl Channel {
             return;
         }
         let told = self.groups.entry(delivery.group.clone()).or_default();
-        told.at = told.at.max(delivery.at);
+        // Not the later of the two: with a clock that was set back it would be told again and again.
+        told.at = delivery.at;
         if let Some(message) = message {
             told.message = Some(message.clone());
         }
@@ -154,6 +168,14 @@ impl Channel {
 }
 
 impl Remedy {
+    fn was_run(&mut self, at: Timestamp) {
+        if let Err(place) = self.runs.binary_search(&at) {
+            self.runs.insert(place, at);
+        }
+        let surplus = self.runs.len().saturating_sub(MOST_RUNS);
+        self.runs.drain(..surplus);
+    }
+
     fn has_answered(&mut self, action: &Action) {
         if let Some((_, episode)) = &action.alert {
             self.answered.insert(*episode, action.at);
@@ -195,18 +217,21 @@ impl Memory {
             (Phase::Pending | Phase::Firing, _) => true,
         });
         pruned.expired += before - self.alerts.len();
-        let surplus = self.alerts.len().saturating_sub(MOST_ALERTS);
-        if surplus == 0 {
+        let mut bytes: usize = self.alerts.values().map(|alert| weight(alert)).sum();
+        if self.alerts.len() <= MOST_ALERTS && bytes <= MOST_BYTES {
             return;
         }
-        let mut order: Vec<_> = self.alerts.iter().collect();
-        order.sort_by_cached_key(|(_, alert)| self.worth(alert, channels));
-        let victims: Vec<AlertKey> =
-            order.into_iter().take(surplus).map(|(key, _)| key.clone()).collect();
-        for key in &victims {
-            self.alerts.remove(key);
+        let mut order: Vec<(AlertKey, usize)> =
+            self.alerts.iter().map(|(key, alert)| (key.clone(), weight(alert))).collect();
+        order.sort_by_cached_key(|(key, _)| self.alerts.get(key).map(|a| self.worth(a, channels)));
+        for (key, weight) in order {
+            if self.alerts.len() <= MOST_ALERTS && bytes <= MOST_BYTES {
+                break;
+            }
+            self.alerts.remove(&key);
+            bytes = bytes.saturating_sub(weight);
+            pruned.dropped += 1;
         }
-        pruned.dropped += victims.len();
     }
 
     /// What is dropped first is worth least: what is over and told, what is over, what is pending.
@@ -261,6 +286,14 @@ impl Memory {
                 || channel.groups.values().any(|told| now.since(told.at) < KEEP_GROUPS)
         });
     }
+}
+
+/// Bytes of an alert's texts.
+fn weight(alert: &Alert) -> usize {
+    let of_labels = |labels: &Labels| -> usize {
+        labels.iter().map(|(name, value)| name.len() + value.len()).sum()
+    };
+    [&alert.labels, &alert.annotations, &alert.series].into_iter().map(of_labels).sum()
 }
 
 impl Remedy {

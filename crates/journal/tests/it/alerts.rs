@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::history::at;
 use farol_journal::{Decoder, full_line};
 use farol_model::{
     Action, ActionStep, Alert, Batch, Channel, Delivered, Delivery, Episode, Judgement, Labels,
@@ -226,4 +227,199 @@ proptest! {
         prop_assert!(decoded.complete);
         prop_assert_eq!(full_line(&decoded.record, decoded.seq), line);
     }
+}
+
+fn when(hour: i64, minute: i64, second: i64) -> Timestamp {
+    at((hour - 10) * 3600 + minute * 60 + second)
+}
+
+fn example_episode(fingerprint: u64) -> Episode {
+    Episode { fingerprint, fired_at: when(10, 5, 0) }
+}
+
+const TOLD: u64 = 0x7dd7_77aa_5715_247b;
+const TREATED: u64 = 0x00c0_ffee_00c0_ffee;
+
+fn example_action(second: i64, step: ActionStep) -> Record {
+    Record::Action(Action {
+        at: when(10, 10, second),
+        host: "pi".into(),
+        id: "9f2c".into(),
+        remedy: "cleanup_temp_files".into(),
+        alert: Some(("HostDiskFull".into(), example_episode(TREATED))),
+        step,
+    })
+}
+
+/// With the numbers that the lines have in the page.
+fn examples() -> Vec<(u64, Record)> {
+    let alert = Alert {
+        group: "host".into(),
+        rule: "HostCpuHigh{severity=\"warning\"}".into(),
+        labels: Labels::from([("alertname", "HostCpuHigh"), ("severity", "warning")]),
+        annotations: Labels::from([("summary", "The CPU is busy")]),
+        series: Labels::empty(),
+        value: 92.5,
+        phase: Phase::Firing,
+        active_at: when(10, 0, 0),
+        fired_at: Some(when(10, 5, 0)),
+        keeping_since: None,
+        missing_since: None,
+        unseen: 0,
+        seen_at: when(10, 5, 0),
+        ended_at: None,
+        firings: vec![when(10, 5, 0)],
+        is_flapping: false,
+        remedy: Some("cleanup_temp_files".into()),
+    };
+    let transition = Transition {
+        at: when(10, 5, 0),
+        host: "pi".into(),
+        turn: Turn::Firing,
+        reason: None,
+        alert: Arc::new(alert),
+    };
+    let silence = Silence {
+        at: when(10, 6, 0),
+        host: "pi".into(),
+        id: "3f8e".into(),
+        matchers: vec![SilenceMatcher {
+            name: "alertname".into(),
+            value: "Host.*".into(),
+            is_regex: true,
+            is_equal: true,
+        }],
+        starts_at: when(10, 6, 0),
+        ends_at: when(12, 6, 0),
+        created_by: "ada".into(),
+        comment: "a new fan".into(),
+    };
+    let delivery = Delivery {
+        at: when(10, 5, 31),
+        host: "pi".into(),
+        channel: "team".into(),
+        group: "{}:{alertname=\"HostCpuHigh\"}".into(),
+        episodes: vec![(example_episode(TOLD), false)],
+        attempts: 1,
+        outcome: Delivered::Sent { message: Some("1122334455".into()) },
+    };
+    let finished = ActionStep::Finished {
+        ok: true,
+        summary: "removed 12 files, 3.1 MB".into(),
+        output: Text::EMPTY,
+        took: Duration::from_millis(250),
+    };
+    let judged = ActionStep::Judged {
+        judgement: Judgement::Recovered,
+        before: Some(96.5),
+        after: Some(71.0),
+    };
+    let sign = SignSummary { mean: 12.5, min: 1.0, max: 97.25, p95: 60.0, samples: 3600 };
+    let summary = Summary {
+        at: when(11, 1, 0),
+        host: "pi".into(),
+        hour: when(10, 0, 0),
+        signs: vec![("cpu_percent".into(), sign)],
+        states: vec![(State::Stable, 3300), (State::Warning, 300)],
+    };
+    vec![
+        (1, Record::Alert(transition)),
+        (2, Record::Silence(silence)),
+        (3, Record::Delivery(delivery)),
+        (4, example_action(12, finished)),
+        (5, example_action(22, judged)),
+        (6, Record::Summary(summary)),
+        (0, Record::State(Arc::new(example_state()))),
+    ]
+}
+
+fn example_state() -> Memory {
+    let told = Told {
+        at: when(10, 5, 31),
+        message: Some("1122334455".into()),
+        episodes: [(example_episode(TOLD), false)].into(),
+    };
+    let channel = Channel { groups: [("{}:{}".into(), told)].into(), ..Channel::default() };
+    let remedy = Remedy {
+        runs: vec![when(10, 10, 12)],
+        answered: [(example_episode(TREATED), when(10, 10, 12))].into(),
+        ..Remedy::default()
+    };
+    Memory {
+        at: when(10, 7, 0),
+        host: "pi".into(),
+        channels: [("team".into(), channel)].into(),
+        remedies: [("cleanup_temp_files".into(), remedy)].into(),
+        last_summary: Some(when(9, 0, 0)),
+        ..Memory::default()
+    }
+}
+
+/// Whoever changes them changes the format.
+#[test]
+fn the_lines_are_those_of_the_formats_page_byte_for_byte() {
+    let page = include_str!("../../../../docs/formats/journal.md");
+    for (seq, record) in examples() {
+        let line = String::from_utf8(full_line(&record, seq)).unwrap();
+        let (body, _) = line.split_once(",\"crc\"").unwrap();
+        let shown = format!("    {body},\"crc\":\"…\"}}\n");
+        assert!(page.contains(&shown), "not in the page:\n{shown}");
+    }
+}
+
+fn decode(body: &str) -> Result<Record, String> {
+    let crc = crc32fast::hash(body.as_bytes());
+    let line = format!("{body},\"crc\":\"{crc:08x}\"}}");
+    Decoder::new().decode(line.as_bytes()).map(|decoded| decoded.unwrap().record)
+}
+
+#[test]
+fn keys_of_a_later_version_are_read_past_wherever_they_stand() {
+    for (seq, record) in examples() {
+        let line = String::from_utf8(full_line(&record, seq)).unwrap();
+        let (body, _) = line.split_once(",\"crc\"").unwrap();
+        let more = body
+            .replace("\"host\":", "\"later\":[{\"a\":null}],\"host\":")
+            .replace("{\"fingerprint\":", "{\"later\":1.5,\"fingerprint\":")
+            .replace("{\"mean\":", "{\"later\":\"\",\"mean\":");
+        assert_eq!(decode(&format!("{more},\"last\":{{}}")), Ok(record), "{more}");
+    }
+}
+
+#[test]
+fn a_line_that_says_less_than_it_must_or_nonsense_is_refused_with_the_reason() {
+    let head = r#"{"seq":0,"ts":"2026-11-22T10:00:00.000Z","kind":"#;
+    let episode = r#"{"fingerprint":"7dd777aa5715247b","fired_at":"2026-11-22T10:05:00.000Z"}"#;
+    let many = vec![episode; (1 << 16) + 1].join(",");
+    let action = r#""action","id":"1","remedy":"r""#;
+    let cases = [
+        (r#""alert","turn":"firing""#.to_owned(), "missing field `rule`"),
+        (r#""delivery","channel":"a","outcome":"lost""#.to_owned(), "is not an outcome"),
+        (r#""delivery","channel":"a","outcome":"later""#.to_owned(), "has no until"),
+        (format!(r#""delivery","channel":"a","outcome":"sent","episodes":[{many}]"#), "65536"),
+        (format!(r#"{action},"step":"danced""#), "is not a step"),
+        (format!(r#"{action},"step":"finished""#), "has no took_seconds"),
+        (format!(r#"{action},"step":"finished","ok":true,"took_seconds":-1"#), "took_seconds"),
+        (format!(r#"{action},"step":"judged","judgement":"fine""#), "is not a judgement"),
+        (format!(r#"{action},"step":"unknown","alertname":"A""#), "half an alert"),
+        (format!(r#"{action},"step":"unknown","fingerprint":"1""#), "16 hex digits"),
+        (r#""summary","hour":"yesterday""#.to_owned(), "is not a time stamp"),
+        (
+            r#""state","alerts":[],"silences":[{"id":"1","matchers":[],"starts_at":"2026-11-22T10:00:00.000Z","ends_at":"2026-11-22T10:00:00.000Z"}],"channels":{},"remedies":{}"#.to_owned(),
+            "a silence has no at",
+        ),
+        (r#""recorded""#.to_owned(), "has no recorded"),
+    ];
+    for (body, reason) in cases {
+        let refused = decode(&format!("{head}{body}")).unwrap_err();
+        assert!(refused.contains(reason), "{body:.200}: {refused:.300}");
+    }
+}
+
+/// A state that a later version knows is not one of ours; the rest of the hour is.
+#[test]
+fn an_unknown_state_of_an_hour_is_left_out() {
+    let body = r#"{"seq":0,"ts":"2026-11-22T10:00:00.000Z","kind":"summary","hour":"2026-11-22T09:00:00.000Z","signs":{},"state_seconds":{"BLUE":7,"STABLE":3593}"#;
+    let Record::Summary(summary) = decode(body).unwrap() else { panic!("a summary") };
+    assert_eq!(summary.states, [(State::Stable, 3593)]);
 }

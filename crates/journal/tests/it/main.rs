@@ -9,5 +9,6 @@ mod damage;
 mod follow;
 mod full_disk;
 mod history;
+mod recall;
 mod round_trip;
 mod upkeep;

@@ -10,7 +10,9 @@ use std::{
 };
 
 use farol::simulate::recording::{Player, Recording};
-use farol_alert::{Defaults, EvalOptions, GroupState, Recovery, Rule, RuleSet, evaluate, step};
+use farol_alert::{
+    Defaults, EvalOptions, Group, GroupState, Recovery, Rule, RuleSet, evaluate, step,
+};
 use farol_disk::{Disk, MemoryDisk, RealDisk};
 use farol_model::{
     Alert, AlertKey, Batch, Labels, Lane, Phase, Position, Record, Sample, Snapshot, Text,
@@ -304,6 +306,12 @@ impl Machine {
 
     fn every(&mut self, intervals: [u64; 2], evaluated_every: u64) {
         (self.intervals, self.evaluated_every) = (intervals, evaluated_every);
+        // Or the time between two evaluations counts as time in which nobody looked.
+        for group in &mut self.rules.groups {
+            let mut rarer = Group::clone(group);
+            rarer.interval = rarer.interval.max(Duration::from_secs(evaluated_every));
+            *group = Arc::new(rarer);
+        }
     }
 
     fn only(&mut self, group: &str) {

@@ -10,6 +10,7 @@ pub mod rules;
 pub mod step;
 pub mod template;
 pub mod verdict;
+pub mod windows;
 
 pub use dispatch::{Notice, Routing};
 pub use evaluate::{Found, Gone, GroupResult, RuleResult, Standing};

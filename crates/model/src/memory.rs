@@ -5,7 +5,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Action, Alert, AlertKey, Delivery, Episode, Record, Silence, Text, Timestamp};
+use crate::{
+    Action, ActionStep, Alert, AlertKey, Delivery, Episode, Judgement, Record, Silence, Text,
+    Timestamp,
+};
+
+/// Of one remedy: its runs.
+const MOST_RUNS: usize = 100;
+/// Of one remedy: whether its last runs helped.
+const MOST_JUDGEMENTS: usize = 10;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
@@ -48,6 +56,8 @@ pub struct Remedy {
     pub last: Option<Action>,
     /// Episodes for which it was run, refused or rehearsed already: each is answered once.
     pub answered: BTreeMap<Episode, Timestamp>,
+    /// Whether its last runs helped, the oldest first, bounded. A run whose outcome is not known did not.
+    pub judged: Vec<(Timestamp, Judgement)>,
 }
 
 impl Memory {
@@ -74,5 +84,42 @@ impl Memory {
 
     fn told(&mut self, _delivery: &Delivery) {}
 
-    fn acted(&mut self, _action: &Action) {}
+    fn acted(&mut self, action: &Action) {
+        let remedy = self.remedies.entry(action.remedy.clone()).or_default();
+        match &action.step {
+            ActionStep::Intended { .. } => {
+                remedy.runs.push(action.at);
+                let surplus = remedy.runs.len().saturating_sub(MOST_RUNS);
+                remedy.runs.drain(..surplus);
+                remedy.open = Some(action.clone());
+                remedy.has_answered(action);
+            }
+            ActionStep::Refused { .. } | ActionStep::Rehearsed { .. } => {
+                remedy.has_answered(action);
+            }
+            ActionStep::Finished { .. } => {
+                remedy.open.take_if(|open| open.id == action.id);
+            }
+            ActionStep::Unknown => {
+                remedy.open.take_if(|open| open.id == action.id);
+                remedy.was_judged(action, Judgement::Unknown);
+            }
+            ActionStep::Judged { judgement, .. } => remedy.was_judged(action, *judgement),
+        }
+        remedy.last = Some(action.clone());
+    }
+}
+
+impl Remedy {
+    fn has_answered(&mut self, action: &Action) {
+        if let Some((_, episode)) = &action.alert {
+            self.answered.insert(*episode, action.at);
+        }
+    }
+
+    fn was_judged(&mut self, action: &Action, judgement: Judgement) {
+        self.judged.push((action.at, judgement));
+        let surplus = self.judged.len().saturating_sub(MOST_JUDGEMENTS);
+        self.judged.drain(..surplus);
+    }
 }

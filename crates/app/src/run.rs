@@ -224,7 +224,6 @@ impl Source {
     ) -> anyhow::Result<Source> {
         let remembered = memory.subscribe();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let recalled = Memory::default();
         let settings = parts::journal_settings(config, group_id(config)?);
         let host = config.host_name.clone();
         let syncer = SyncerSlot::default();
@@ -238,7 +237,10 @@ impl Source {
             }
         };
         let board = Arc::clone(&boards.own);
-        let core = match open() {
+        let opened = open();
+        // With the folder's lock held, so that nothing is added meanwhile.
+        let recalled = recall(&disk, &config.logs);
+        let core = match opened {
             Ok(journal) => Core::new(host, journal, current, board),
             Err(error @ JournalError::Full { .. }) => {
                 let reason = Text::from(error.to_string());
@@ -364,6 +366,28 @@ fn start_samplers(
     // In this order, so that every line but the very first has all vital signs.
     fast.wait_for_first_tick(FIRST_TICK_PATIENCE);
     Ok(vec![fast, start(slow)?])
+}
+
+/// What is remembered of alerts, messages and treatments. A journal that cannot be read is told, and is
+/// no reason not to watch.
+fn recall(disk: &Arc<dyn Disk>, logs: &Path) -> Memory {
+    let lap = clock::lap();
+    match farol_journal::recall(disk, logs) {
+        Ok(recalled) => {
+            let (alerts, took) = (recalled.memory.alerts.len(), lap.elapsed());
+            tracing::info!(
+                alerts,
+                damaged = recalled.stats.damaged,
+                ?took,
+                "recalled from the journal"
+            );
+            recalled.memory
+        }
+        Err(error) => {
+            tracing::error!(%error, "the events of the journal cannot be read; alerts begin anew");
+            Memory::default()
+        }
+    }
 }
 
 fn start_rules(

@@ -20,6 +20,12 @@
 //! Each `at` evaluates all groups once, in their order, and steps the alerts; what is listed is all
 //! that came. `reload` reads the `rules` that follow in place of the others. Times are from 0.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test reads its own files and panics where it fails"
+)]
+
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use farol_alert::{

@@ -27,7 +27,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{clock, core::Event, history::ReaderSlot, threads};
 
 /// The step of a subquery that names none: Prometheus' default for it.
-const SUBQUERY_STEP: Duration = Duration::from_secs(60);
+pub(crate) const SUBQUERY_STEP: Duration = Duration::from_secs(60);
 /// How long the core may take to apply what was found, and the store to take what was recorded.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The thread looks up at least so often.

@@ -22,6 +22,7 @@ mod parity;
 mod program;
 mod query;
 mod remote_write;
+mod rule_files;
 mod rules;
 mod simulate;
 mod store;

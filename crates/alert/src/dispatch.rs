@@ -165,8 +165,8 @@ pub fn due(memory: &Memory, routing: &Routing, channel: &str, now: Timestamp) ->
     }
 }
 
-/// The alerts of a channel that fire or have fired, in groups.
-fn groups(memory: &Memory, route: &Route) -> Vec<(Text, Labels, Vec<Arc<Alert>>)> {
+/// The alerts of a channel that fire or have fired, in groups: the group's key and labels.
+pub fn groups(memory: &Memory, route: &Route) -> Vec<(Text, Labels, Vec<Arc<Alert>>)> {
     let mut groups: BTreeMap<Labels, Vec<Arc<Alert>>> = BTreeMap::new();
     for alert in memory.alerts.values() {
         if alert.phase != Phase::Pending && all_match(&route.matchers, &alert.labels) {

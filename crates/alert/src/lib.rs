@@ -10,9 +10,12 @@ pub mod evaluate;
 pub mod matcher;
 pub mod mute;
 pub mod rules;
+pub mod scratch;
+pub mod silences;
 pub mod step;
 pub mod summary;
 pub mod template;
+pub mod unit_test;
 pub mod verdict;
 pub mod windows;
 
@@ -22,7 +25,7 @@ pub use evaluate::{
     EvalOptions, Found, Gone, GroupResult, GroupState, RuleResult, Standing, evaluate,
 };
 pub use matcher::Matcher;
-pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, muted};
+pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, Reasons, muted};
 pub use rules::{
     AlertRule, Checked, CheckedFile, Defaults, Flapping, Group, Missing, RecordRule, Recovery,
     Rule, RuleError, RuleSet,

@@ -40,6 +40,23 @@ pub struct Muted {
     pub until: Option<Timestamp>,
 }
 
+/// All that mutes an alert, for who asks why.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reasons {
+    /// The silences' ids.
+    pub silences: Vec<Text>,
+    /// The fingerprints of the alerts that mute it, bounded.
+    pub inhibitors: Vec<u64>,
+    /// The windows' names.
+    pub quiet: Vec<Text>,
+}
+
+impl Reasons {
+    pub fn is_muted(&self) -> bool {
+        !(self.silences.is_empty() && self.inhibitors.is_empty() && self.quiet.is_empty())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Muter {
     /// The silence's id.
@@ -102,6 +119,18 @@ impl<'a> Mutes<'a> {
         self.silence_of(alert).or_else(|| self.inhibitor_of(alert)).or_else(|| self.quiet_of(alert))
     }
 
+    pub fn reasons(&self, alert: &Alert) -> Reasons {
+        let silences = self.silences.iter();
+        let silences = silences.filter(|held| all_match(&held.matchers, &alert.labels));
+        let quiet = self.quiet.iter().map(|(quiet, _)| *quiet);
+        let quiet = quiet.filter(|quiet| all_match(&quiet.matchers, &alert.labels));
+        Reasons {
+            silences: silences.map(|silence| silence.id.clone()).collect(),
+            inhibitors: self.inhibitors_of(alert),
+            quiet: quiet.map(|quiet| quiet.window.name.clone()).collect(),
+        }
+    }
+
     /// What keeps the end of a told episode back. A silence does not: who was told that it is wrong
     /// is told that it is over. Quiet hours do, unless the earlier message can be changed, which
     /// wakes nobody.
@@ -119,16 +148,15 @@ impl<'a> Mutes<'a> {
     }
 
     fn inhibitor_of(&self, alert: &Alert) -> Option<Muted> {
-        let inhibitors: Vec<u64> = self
-            .inhibitions
-            .iter()
-            .flat_map(|sources| sources.inhibitors_of(alert))
-            .map(|source| fingerprint(&source.labels))
-            .take(MOST_INHIBITORS)
-            .collect();
-        let by = Muter::Inhibited(inhibitors);
-        let is_inhibited = by != Muter::Inhibited(Vec::new());
-        is_inhibited.then_some(Muted { by, until: None })
+        let inhibitors = self.inhibitors_of(alert);
+        let is_inhibited = !inhibitors.is_empty();
+        is_inhibited.then_some(Muted { by: Muter::Inhibited(inhibitors), until: None })
+    }
+
+    fn inhibitors_of(&self, alert: &Alert) -> Vec<u64> {
+        let inhibitors = self.inhibitions.iter().flat_map(|sources| sources.inhibitors_of(alert));
+        let inhibitors = inhibitors.map(|source| fingerprint(&source.labels));
+        inhibitors.take(MOST_INHIBITORS).collect()
     }
 
     fn quiet_of(&self, alert: &Alert) -> Option<Muted> {
@@ -161,7 +189,8 @@ impl Sources<'_> {
                 && source.labels == alert.labels
         };
         agreeing.into_iter().flatten().copied().filter(move |source| {
-            !(is_itself(source) || is_source && all_match(&self.rule.target, &source.labels))
+            let is_mutual = is_source && all_match(&self.rule.target, &source.labels);
+            !is_itself(source) && !is_mutual
         })
     }
 }

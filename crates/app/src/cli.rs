@@ -24,6 +24,7 @@ mod rules;
 mod run;
 mod running;
 mod selector;
+mod silence;
 mod simulate;
 mod status;
 mod store;
@@ -110,6 +111,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Answer a question in PromQL from the store",
         configure: query::configure,
         run: query::run,
+    },
+    Subcommand {
+        name: "silence",
+        about: "Keep alerts from being told for a while",
+        configure: silence::configure,
+        run: silence::run,
     },
     Subcommand {
         name: "import",

@@ -1,5 +1,6 @@
 //! The parts of the program `farol`; `main` only calls them.
 
+pub mod channels;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -15,12 +16,15 @@ pub mod look;
 pub mod parts;
 pub mod probes;
 pub mod rebuild;
+pub mod remember;
+pub mod routing;
 pub mod rule_files;
 pub mod rules;
 pub mod run;
 pub mod sampler;
 mod service;
 mod serving;
+mod silencing;
 pub mod simulate;
 pub mod threads;
 pub mod upkeep;

@@ -44,6 +44,7 @@ fn main() -> io::Result<()> {
         configuration: Arc::new(Vec::new),
         current,
         memory: watch::channel(Arc::default()).1,
+        routing: watch::channel(Arc::default()).1,
         rules: Arc::new(Default::default),
         ready,
         now: Arc::new(|| Timestamp::from_millis(0)),

@@ -51,10 +51,10 @@ pub(crate) mod write;
 pub use json::{Cost, data_of};
 
 pub(crate) use gate::Gate;
+pub(crate) use params::Params;
 
 use error::{ApiError, Kind};
 use gate::{Ticket, Turned};
-use params::Params;
 
 pub(crate) const ROOT: &str = "/api/v1";
 

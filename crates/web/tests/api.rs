@@ -75,6 +75,7 @@ async fn start_behind(door: Door, past: Past, settings: Settings) -> Server {
         configuration: Arc::new(configuration),
         current: watch::channel(Arc::new(machine())).1,
         memory: watch::channel(Arc::default()).1,
+        routing: watch::channel(Arc::default()).1,
         rules: Arc::new(Default::default),
         ready: watch::channel(true).1,
         now: Arc::new(|| Timestamp::from_millis(NOW)),

@@ -65,6 +65,7 @@ async fn start_changed(door: Door, settings: Settings, change: impl FnOnce(&mut 
         configuration: Arc::new(Vec::new),
         current,
         memory: watch::channel(Arc::default()).1,
+        routing: watch::channel(Arc::default()).1,
         rules: Arc::new(Default::default),
         ready: is_ready,
         now: Arc::new(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),

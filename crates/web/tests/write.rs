@@ -41,6 +41,7 @@ async fn start(settings: Settings) -> Server {
         configuration: Arc::new(Vec::new),
         current: watch::channel(Arc::new(Current::default())).1,
         memory: watch::channel(Arc::default()).1,
+        routing: watch::channel(Arc::default()).1,
         rules: Arc::new(Default::default),
         ready: watch::channel(true).1,
         now: Arc::new(|| Timestamp::from_millis(NOW)),

@@ -9,6 +9,7 @@
 
 mod api;
 mod control;
+mod discord;
 mod disk_full;
 mod docker;
 mod door;
@@ -21,11 +22,13 @@ mod panels;
 mod parity;
 mod program;
 mod query;
+mod quiet_week;
 mod remote_write;
 mod rules;
 mod simulate;
 mod store;
 mod textfile;
+mod the_loop;
 mod top;
 mod two_processes;
 mod world;

@@ -2,8 +2,12 @@
 
 use farol_alert::{Routing, dispatch::default_inhibitions};
 
-use crate::config::Config;
+use crate::{channels, config::Config};
 
-pub fn routing(_config: &Config) -> Routing {
-    Routing { routes: Vec::new(), inhibitions: default_inhibitions(), quiet: Vec::new() }
+pub fn routing(config: &Config) -> Routing {
+    Routing {
+        routes: channels::routes(config),
+        inhibitions: default_inhibitions(),
+        quiet: Vec::new(),
+    }
 }

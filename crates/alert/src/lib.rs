@@ -10,9 +10,12 @@ pub mod evaluate;
 pub mod matcher;
 pub mod mute;
 pub mod rules;
+pub mod scratch;
 pub mod silences;
 pub mod step;
+pub mod summary;
 pub mod template;
+pub mod unit_test;
 pub mod verdict;
 pub mod windows;
 
@@ -28,6 +31,7 @@ pub use rules::{
     Rule, RuleError, RuleSet,
 };
 pub use step::{retire, step};
+pub use summary::{due_hours, summarise};
 pub use template::{Template, TemplateError};
 pub use verdict::verdict;
 pub use windows::Window;

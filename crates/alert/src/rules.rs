@@ -9,7 +9,7 @@ use farol_query::Expr;
 use crate::Template;
 
 mod extension;
-mod fields;
+pub(crate) mod fields;
 mod files;
 mod level;
 

@@ -15,6 +15,7 @@ pub mod look;
 pub mod parts;
 pub mod probes;
 pub mod rebuild;
+pub mod remember;
 pub mod routing;
 pub mod rule_files;
 pub mod rules;

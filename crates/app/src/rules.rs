@@ -17,11 +17,12 @@ use std::{
 use farol_alert::{
     Board, Group, RuleSet,
     evaluate::{EvalOptions, GroupState, evaluate},
+    summary,
 };
 use farol_collect::own;
-use farol_model::{Batch, Labels, Memory, Series, Text, Timestamp};
+use farol_model::{Batch, Labels, Memory, Record, Series, Text, Timestamp};
 use farol_query::{Limits, Stop};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::{clock, core::Event, history::ReaderSlot, threads};
 
@@ -96,6 +97,8 @@ struct Evaluating {
     around: Surroundings,
     /// In the order of the groups.
     groups: Vec<Scheduled>,
+    /// The last hour that was looked at, whether or not the store had anything of it.
+    summed_up: Option<Timestamp>,
 }
 
 struct Scheduled {
@@ -105,7 +108,7 @@ struct Scheduled {
 
 impl Evaluating {
     fn new(plan: Plan, around: Surroundings) -> Evaluating {
-        let mut evaluating = Evaluating { plan, around, groups: Vec::new() };
+        let mut evaluating = Evaluating { plan, around, groups: Vec::new(), summed_up: None };
         evaluating.schedule();
         evaluating
     }
@@ -141,6 +144,7 @@ impl Evaluating {
             let reader = self.around.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(reader) = reader {
                 self.evaluate_what_is_due(&reader);
+                self.sum_up(&reader);
             }
         }
     }
@@ -231,6 +235,22 @@ impl Evaluating {
             figures.failures += failed;
             figures.last_seconds = result.took.as_secs_f64();
         });
+    }
+
+    /// Hours that are over and not summed up yet.
+    fn sum_up(&mut self, reader: &farol_store::Reader) {
+        let now = clock::now();
+        let settled =
+            Timestamp::from_millis(now.as_millis().saturating_sub(HOUR_GRACE.as_millis() as i64));
+        let last = self.around.memory.borrow().last_summary;
+        for hour in summary::due_hours(last, settled) {
+            let Some(summary) = summary::summarise(reader, &self.plan.host, hour, now) else {
+                continue;
+            };
+            let (ack, _) = oneshot::channel();
+            let record = Record::Summary(summary);
+            threads::send_within(&self.around.core, Event::Remember { record, ack }, PATIENCE);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use std::{
 
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Item, Journal, Reader, Settings, StartAt, upkeep};
-use farol_model::{Labels, Record, Sample, Snapshot, Stream, Text};
+use farol_model::{Collected, Labels, Outcome, Record, Sample, Snapshot, Stream, Text};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +38,14 @@ fn main() {
     };
     let kept = copy(Path::new(from), &PathBuf::from(to), keep);
     println!("{kept} snapshots kept");
+}
+
+const ABSENT: Text = Text::from_static("farol_collector_absent");
+
+fn absent(outcome: &Outcome) -> Option<Sample> {
+    let is_absent = matches!(outcome.result, Collected::Absent(_));
+    let labels = Labels::from([("collector", outcome.collector.as_str())]);
+    is_absent.then(|| Sample { name: ABSENT, labels, value: 1.0 })
 }
 
 struct Keep<'a> {
@@ -102,7 +110,13 @@ impl Keep<'_> {
         if !is_due || at < self.since || at >= self.until {
             return None;
         }
-        let samples = snapshot.samples.iter().filter_map(|sample| self.sample(sample)).collect();
+        let kept = snapshot.samples.iter().filter_map(|sample| self.sample(sample));
+        let mut samples: Vec<Sample> = kept.collect();
+        if !samples.iter().any(|sample| sample.name == ABSENT) {
+            // Older journals tell it beside the samples only.
+            samples.extend(snapshot.outcomes.iter().filter_map(absent));
+            samples.sort_by(|a, b| a.name.cmp(&b.name));
+        }
         Some(Snapshot { interval, samples, top: Vec::new(), ..snapshot.clone() })
     }
 

@@ -171,7 +171,7 @@ impl Journal {
             settings: &self.settings,
             shared: &self.shared,
         };
-        writer.open.is_none() || writer.must_rotate(&place, at)
+        writer.open.as_ref().is_none_or(|open| open.len == 0) || writer.must_rotate(&place, at)
     }
 
     /// For [`crate::upkeep()`]; also to be had from a [`Syncer`].

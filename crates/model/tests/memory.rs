@@ -204,7 +204,7 @@ fn a_message_without_an_id_keeps_the_one_before_and_an_episode_stays_told() {
     let told = &memory.channels["team"].groups["{}:{}"];
     assert_eq!(told.at, at(2));
     assert_eq!(told.message.as_deref(), Some("m1"));
-    assert_eq!(told.episodes[&episode], true);
+    assert!(told.episodes[&episode]);
 }
 
 #[test]

@@ -127,7 +127,9 @@ enum Woken {
 
 impl Following {
     async fn run(&mut self) -> Result<(), RecordFailed> {
-        self.lift_old_disabling().await?;
+        if let Some(lifted) = self.lifted() {
+            self.record(lifted).await?;
+        }
         loop {
             self.note_stop();
             let memory = Arc::clone(&self.follower.memory.borrow_and_update());
@@ -331,8 +333,9 @@ impl Following {
         Delivery { group: Text::EMPTY, episodes: Vec::new(), ..delivery }
     }
 
-    async fn record(&self, delivery: Delivery) -> Result<(), RecordFailed> {
-        (self.follower.records)(delivery).await
+    /// Holds nothing of `self`, which threads may not share.
+    fn record(&self, delivery: Delivery) -> BoxFuture<'static, Result<(), RecordFailed>> {
+        (self.follower.records)(delivery)
     }
 }
 
@@ -342,34 +345,31 @@ impl Following {
         format!("[settings {}]", self.follower.settings)
     }
 
-    /// A channel that was disabled with other settings is free again; the record says so.
-    async fn lift_old_disabling(&self) -> Result<(), RecordFailed> {
-        let memory = Arc::clone(&self.follower.memory.borrow());
-        let channel = memory.channels.get(&self.follower.channel);
-        let Some(reason) = channel.and_then(|channel| channel.disabled.clone()) else {
-            return Ok(());
-        };
+    /// A channel that was disabled with other settings is free again; this record says so.
+    fn lifted(&self) -> Option<Delivery> {
+        let follower = &self.follower;
+        let memory = Arc::clone(&follower.memory.borrow());
+        let reason = memory.channels.get(&follower.channel)?.disabled.clone()?;
         let is_same = reason.ends_with(&self.mark());
-        self.follower.board.update(&self.follower.channel, |figures| figures.is_disabled = is_same);
+        follower.board.update(&follower.channel, |figures| figures.is_disabled = is_same);
         if is_same {
             tracing::warn!(
-                channel = %*self.follower.channel, %reason,
+                channel = %*follower.channel, %reason,
                 "a notifier stays disabled until its settings change"
             );
-            return Ok(());
+            return None;
         }
-        let at = (self.follower.clock)();
+        let at = (follower.clock)();
         let reason = Text::from_static("its settings have changed");
-        self.record(Delivery {
+        Some(Delivery {
             at,
-            host: self.follower.host.clone(),
-            channel: self.follower.channel.clone(),
+            host: follower.host.clone(),
+            channel: follower.channel.clone(),
             group: Text::EMPTY,
             episodes: Vec::new(),
             attempts: 0,
             outcome: Delivered::Later { until: at, reason },
         })
-        .await
     }
 
     /// How long nothing may be sent yet. A recorded time that this process knows is measured by

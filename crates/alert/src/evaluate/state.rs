@@ -14,8 +14,6 @@ use crate::{Group, Rule};
 #[derive(Clone, Debug, Default)]
 pub struct GroupState {
     rules: Vec<RuleState>,
-    /// Of the series `ALERTS` and `ALERTS_FOR_STATE`.
-    alerts: BTreeSet<(Text, Labels)>,
     /// Series of rules that are no longer there: they end at the next occasion.
     orphans: BTreeSet<(Text, Labels)>,
 }
@@ -26,6 +24,8 @@ struct RuleState {
     recorded: BTreeSet<Labels>,
     /// The series that an alerting rule spoke of, with their values, if it asks for it.
     present: BTreeMap<Labels, f64>,
+    /// Of the series `ALERTS` and `ALERTS_FOR_STATE`.
+    alerts: BTreeSet<(Text, Labels)>,
 }
 
 const ALERTS: Text = Text::from_static("ALERTS");
@@ -34,7 +34,7 @@ const ALERTS_FOR_STATE: Text = Text::from_static("ALERTS_FOR_STATE");
 impl GroupState {
     /// After a reload: what the same rules have come to under the old group.
     pub fn moved(self, from: &Group, to: &Group) -> GroupState {
-        let GroupState { rules, alerts, mut orphans } = self;
+        let GroupState { rules, mut orphans } = self;
         let mut old: Vec<(&Rule, RuleState)> = from.rules.iter().zip(rules).collect();
         let take = |rule: &Rule| {
             let place = old.iter().position(|(old, _)| is_same(old, rule));
@@ -42,17 +42,16 @@ impl GroupState {
         };
         let rules = to.rules.iter().map(take).collect();
         for (rule, state) in old {
-            orphans.extend(state.recorded.into_iter().map(|labels| (rule.name().clone(), labels)));
+            orphans.extend(state.series(rule));
         }
-        GroupState { rules, alerts, orphans }
+        GroupState { rules, orphans }
     }
 
     /// When the whole group is no longer there: the ends of its series.
     pub fn ended(self, group: &Group, at: Timestamp) -> Vec<Series> {
         let mut all = self.orphans;
-        all.extend(self.alerts);
         for (rule, state) in group.rules.iter().zip(self.rules) {
-            all.extend(state.recorded.into_iter().map(|labels| (rule.name().clone(), labels)));
+            all.extend(state.series(rule));
         }
         let at = group.asked_at(at);
         all.into_iter().map(|(name, labels)| stale(name, labels, at)).collect()
@@ -66,9 +65,27 @@ impl GroupState {
         alerts: &BTreeMap<AlertKey, Arc<Alert>>,
         at: Timestamp,
     ) -> Vec<Series> {
+        let places = 0..group.rules.len();
+        let mut series: Vec<Series> =
+            places.flat_map(|place| self.alert_series_of(place, group, alerts, at)).collect();
+        let at = group.asked_at(at);
+        let orphans = std::mem::take(&mut self.orphans).into_iter();
+        series.extend(orphans.map(|(name, labels)| stale(name, labels, at)));
+        series
+    }
+
+    /// The same of one rule.
+    pub(crate) fn alert_series_of(
+        &mut self,
+        place: usize,
+        group: &Group,
+        alerts: &BTreeMap<AlertKey, Arc<Alert>>,
+        at: Timestamp,
+    ) -> Vec<Series> {
+        let Rule::Alert(rule) = &group.rules[place] else { return Vec::new() };
         let at = group.asked_at(at);
         let mut now = BTreeMap::new();
-        for alert in alerts.values().filter(|alert| alert.group == group.name) {
+        for alert in super::active(group, rule, alerts) {
             let state = match alert.phase {
                 Phase::Pending => "pending",
                 Phase::Firing => "firing",
@@ -79,11 +96,10 @@ impl GroupState {
             let since = alert.active_at.as_seconds().floor();
             now.insert((ALERTS_FOR_STATE, alert.labels.clone()), since);
         }
-        let orphans = std::mem::take(&mut self.orphans);
-        let before = std::mem::take(&mut self.alerts);
-        let ended = before.into_iter().chain(orphans).filter(|key| !now.contains_key(key));
+        let keys = now.keys().cloned().collect();
+        let before = std::mem::replace(&mut self.rule(place).alerts, keys);
+        let ended = before.into_iter().filter(|key| !now.contains_key(key));
         let ended: Vec<Series> = ended.map(|(name, labels)| stale(name, labels, at)).collect();
-        self.alerts = now.keys().cloned().collect();
         let series = now.into_iter().map(|((name, labels), value)| Series {
             name,
             labels,
@@ -105,6 +121,15 @@ impl GroupState {
             self.rules.resize_with(place + 1, RuleState::default);
         }
         &mut self.rules[place]
+    }
+}
+
+impl RuleState {
+    /// All that it came to.
+    fn series(self, rule: &Rule) -> impl Iterator<Item = (Text, Labels)> {
+        let name = rule.name().clone();
+        let recorded = self.recorded.into_iter().map(move |labels| (name.clone(), labels));
+        recorded.chain(self.alerts)
     }
 }
 

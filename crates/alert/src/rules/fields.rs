@@ -10,33 +10,33 @@ use super::RuleError;
 
 /// Reads one file and gathers what is wrong with it.
 #[derive(Debug)]
-pub(super) struct Reader {
-    pub(super) file: Text,
-    pub(super) errors: Vec<RuleError>,
+pub(crate) struct Reader {
+    pub(crate) file: Text,
+    pub(crate) errors: Vec<RuleError>,
 }
 
 /// A mapping whose keys are known ones.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'n> {
-    pub(super) mark: Mark,
+pub(crate) struct Fields<'n> {
+    pub(crate) mark: Mark,
     pairs: &'n [(Key, Node)],
 }
 
 impl<'n> Fields<'n> {
     /// Its value; none where nothing stands behind the key.
-    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'n Node> {
         let (_, node) = self.pairs.iter().find(|(found, _)| found.text == key)?;
         (node.content != Content::Empty).then_some(node)
     }
 
     /// Where the key stands, whether or not something stands behind it.
-    pub(super) fn key(&self, key: &str) -> Option<Mark> {
+    pub(crate) fn key(&self, key: &str) -> Option<Mark> {
         Some(self.pairs.iter().find(|(found, _)| found.text == key)?.0.mark)
     }
 }
 
 impl Reader {
-    pub(super) fn complain(&mut self, mark: Mark, problem: impl Into<String>) {
+    pub(crate) fn complain(&mut self, mark: Mark, problem: impl Into<String>) {
         let Mark { line, column } = mark;
         self.errors.push(RuleError {
             file: self.file.clone(),
@@ -46,14 +46,14 @@ impl Reader {
         });
     }
 
-    pub(super) fn faults(&mut self, faults: Vec<Fault>) {
+    pub(crate) fn faults(&mut self, faults: Vec<Fault>) {
         for Fault { mark, sentence } in faults {
             self.complain(mark, sentence);
         }
     }
 
     /// A mapping that has these keys and no others; `what` names it.
-    pub(super) fn fields<'n>(
+    pub(crate) fn fields<'n>(
         &mut self,
         node: &'n Node,
         what: &str,
@@ -75,7 +75,7 @@ impl Reader {
     }
 
     /// A mapping of any keys. Nothing is an empty one.
-    pub(super) fn pairs<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [(Key, Node)]> {
+    pub(crate) fn pairs<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [(Key, Node)]> {
         match &node.content {
             Content::Map(pairs) => Some(pairs),
             Content::Empty => Some(&[]),
@@ -88,7 +88,7 @@ impl Reader {
     }
 
     /// The items of a list. Nothing is an empty one.
-    pub(super) fn items<'n>(&mut self, node: Option<&'n Node>, what: &str) -> &'n [Node] {
+    pub(crate) fn items<'n>(&mut self, node: Option<&'n Node>, what: &str) -> &'n [Node] {
         match node.map(|node| (node.mark, &node.content)) {
             Some((_, Content::List(items))) => items,
             None | Some((_, Content::Empty | Content::Refused)) => &[],
@@ -100,7 +100,7 @@ impl Reader {
     }
 
     /// A scalar as it was written; nothing is the empty text.
-    pub(super) fn scalar<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    pub(crate) fn scalar<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         match &node.content {
             Content::Scalar(text) => Some(text),
             Content::Empty => Some(""),
@@ -112,11 +112,11 @@ impl Reader {
         }
     }
 
-    pub(super) fn text<'n>(&mut self, fields: &Fields<'n>, key: &str) -> Option<&'n str> {
+    pub(crate) fn text<'n>(&mut self, fields: &Fields<'n>, key: &str) -> Option<&'n str> {
         self.scalar(fields.get(key)?, &format!("{key:?}"))
     }
 
-    pub(super) fn duration(&mut self, fields: &Fields<'_>, key: &str) -> Option<Duration> {
+    pub(crate) fn duration(&mut self, fields: &Fields<'_>, key: &str) -> Option<Duration> {
         let text = self.text(fields, key)?;
         match parse_duration(text) {
             Ok(millis) => Some(Duration::from_millis(millis.unsigned_abs())),
@@ -127,7 +127,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn number<N: std::str::FromStr>(
+    pub(crate) fn number<N: std::str::FromStr>(
         &mut self,
         fields: &Fields<'_>,
         key: &str,
@@ -142,7 +142,7 @@ impl Reader {
     }
 
     /// An expression that yields series, or a number that becomes one.
-    pub(super) fn expression(&mut self, fields: &Fields<'_>, key: &str) -> Option<(Expr, Text)> {
+    pub(crate) fn expression(&mut self, fields: &Fields<'_>, key: &str) -> Option<(Expr, Text)> {
         let node = fields.get(key)?;
         let text = self.scalar(node, &format!("{key:?}"))?;
         match checked(text) {
@@ -167,12 +167,12 @@ fn checked(text: &str) -> Result<Expr, String> {
 }
 
 /// `[a-zA-Z_][a-zA-Z0-9_]*`
-pub(super) fn is_label_name(name: &str) -> bool {
+pub(crate) fn is_label_name(name: &str) -> bool {
     is_metric_name(name) && !name.contains(':')
 }
 
 /// The same with colons.
-pub(super) fn is_metric_name(name: &str) -> bool {
+pub(crate) fn is_metric_name(name: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
     name.bytes().next().is_some_and(|first| !first.is_ascii_digit()) && name.bytes().all(is_part)
 }

@@ -30,8 +30,8 @@ pub use problem::{Problem, Problems, Source};
 pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
-    Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-    ProcessGroup, Retention, Rules, Store, Target, Web,
+    Alerts, Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe,
+    Probes, ProcessGroup, QuietHours, Retention, Rules, Store, Target, Web,
 };
 
 mod build;

@@ -84,8 +84,8 @@ fn add(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
     let now = clock::now();
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let long = text("for").unwrap_or_default();
-    let long = config::parse_duration(long)
-        .map_err(|why| anyhow::anyhow!("--for {long:?} {why}"))?;
+    let long =
+        config::parse_duration(long).map_err(|why| anyhow::anyhow!("--for {long:?} {why}"))?;
     let start = text("start").map(|start| begin(start, now)).transpose()?.unwrap_or(now);
     let author = text("author").map_or_else(|| user(&config::environment()), str::to_owned);
     let matchers = read_matchers(matches)?;

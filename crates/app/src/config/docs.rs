@@ -137,7 +137,9 @@ fn kind(kind: Kind) -> String {
         | Kind::Collectors
         | Kind::IcmpProbes
         | Kind::TcpProbes
-        | Kind::ProcessGroups => word.to_owned(),
+        | Kind::ProcessGroups
+        | Kind::LabelNames
+        | Kind::QuietHours => word.to_owned(),
     }
 }
 

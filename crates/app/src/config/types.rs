@@ -2,11 +2,17 @@
 //!
 //! The user's shape (one key, one text) is in `settings`; nothing here knows a key's name.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use farol_alert::{
+    Window,
+    windows::{Recurring, Spans},
+};
 use farol_collect::{COLLECTORS, Compatibility, Entry, Host, TopCommand};
-use farol_model::{Stream, Text};
+use farol_model::{Stream, Text, Timestamp};
 use regex::Regex;
+
+use crate::clock;
 
 /// Everything Farol can be told. Two configurations compare equal exactly when a reload from one
 /// to the other changes nothing.
@@ -35,6 +41,8 @@ pub struct Config {
     /// What a query may take, over HTTP and at the terminal alike.
     pub query: farol_web::Queries,
     pub rules: Rules,
+    pub alerts: Alerts,
+    pub quiet_hours: Vec<QuietHours>,
     pub collectors: Collectors,
     pub process_groups: Vec<ProcessGroup>,
     pub probes: Probes,
@@ -175,6 +183,75 @@ impl Collectors {
     pub fn entries(&self) -> Vec<&'static Entry> {
         COLLECTORS.iter().filter(|entry| self.is_on(entry.name)).collect()
     }
+}
+
+/// How alerts become messages, where a notifier does not say it otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerts {
+    pub group_by: Vec<Text>,
+    pub group_wait: Duration,
+    pub group_interval: Duration,
+    pub repeat_interval: Duration,
+}
+
+/// A window in which alerts are not told, as it was written; it is known to be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuietHours {
+    pub name: String,
+    pub times: Vec<Times>,
+    pub weekdays: Vec<String>,
+    pub days_of_month: Vec<String>,
+    pub months: Vec<String>,
+    pub time_zone: String,
+    /// Once, and not again and again.
+    pub once: Option<(Timestamp, Timestamp)>,
+    pub matchers: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Times {
+    pub from: String,
+    pub to: String,
+}
+
+impl QuietHours {
+    pub fn window(&self) -> Result<Window, String> {
+        let name = Text::from(self.name.as_str());
+        if let Some((from, to)) = self.once {
+            return Ok(Window { name, spans: Spans::Once { from, to } });
+        }
+        let times: Vec<(&str, &str)> =
+            self.times.iter().map(|times| (times.from.as_str(), times.to.as_str())).collect();
+        let recurring = Recurring::read(
+            &times,
+            &borrowed(&self.weekdays),
+            &borrowed(&self.days_of_month),
+            &borrowed(&self.months),
+            &self.time_zone,
+        )?;
+        Ok(Window { name, spans: Spans::Recurring(recurring) })
+    }
+}
+
+/// As `farol config` shows it.
+impl fmt::Display for QuietHours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if let Some((from, to)) = self.once {
+            return write!(f, " from {} to {}", clock::rfc3339(from), clock::rfc3339(to));
+        }
+        for times in &self.times {
+            write!(f, " {}-{}", times.from, times.to)?;
+        }
+        for word in [&self.weekdays, &self.days_of_month, &self.months].into_iter().flatten() {
+            write!(f, " {word}")?;
+        }
+        write!(f, " {}", self.time_zone)
+    }
+}
+
+fn borrowed(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
 }
 
 /// A compiled pattern; equal when its text is.

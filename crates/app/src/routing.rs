@@ -1,27 +1,17 @@
 //! From what is configured to who is told of which alerts, and when.
 
-use farol_alert::{Matcher, Quiet, Route, Routing, dispatch::default_inhibitions};
-use farol_model::Text;
+use farol_alert::{Matcher, Quiet, Routing, dispatch::default_inhibitions};
 
-use crate::config::{Config, QuietHours};
+use crate::{
+    channels,
+    config::{Config, QuietHours},
+};
 
-/// The routing of this configuration; its routes are those of the notifiers.
 pub fn routing(config: &Config) -> Routing {
     Routing {
-        routes: Vec::new(),
+        routes: channels::routes(config),
         inhibitions: default_inhibitions(),
         quiet: config.quiet_hours.iter().filter_map(quiet).collect(),
-    }
-}
-
-/// The route of a channel that says nothing of its own.
-pub fn default_route(config: &Config, channel: impl Into<Text>) -> Route {
-    Route {
-        group_by: config.alerts.group_by.clone(),
-        group_wait: config.alerts.group_wait,
-        group_interval: config.alerts.group_interval,
-        repeat_interval: config.alerts.repeat_interval,
-        ..Route::new(channel)
     }
 }
 

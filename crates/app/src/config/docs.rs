@@ -83,6 +83,7 @@ file, line by line, and changes nothing.
 | address | `127.0.0.1:8000`, `[::1]:8000`, `localhost:8000`, `:8000` for every address |
 | pattern | a regular expression that matches anywhere unless anchored; `^$` excludes nothing |
 | probe | `example.org` (icmp), `example.org:443` (tcp), or `{target: …, interval: …, timeout: …}` |
+| notifier | `{name: team, discord: {webhook_url: \"${env:DISCORD_WEBHOOK_URL}\"}}` |
 
 ## Secrets
 
@@ -139,7 +140,8 @@ fn kind(kind: Kind) -> String {
         | Kind::TcpProbes
         | Kind::ProcessGroups
         | Kind::LabelNames
-        | Kind::QuietHours => word.to_owned(),
+        | Kind::QuietHours
+        | Kind::Notifiers => word.to_owned(),
     }
 }
 

@@ -163,6 +163,7 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::ProcessGroups => "NAME",
         Kind::LabelNames => "LABEL",
         Kind::QuietHours => "WINDOW",
+        Kind::Notifiers => "NOTIFIERS",
     }
 }
 

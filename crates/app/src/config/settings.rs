@@ -67,6 +67,7 @@ pub enum Kind {
     /// Names of labels.
     LabelNames,
     QuietHours,
+    Notifiers,
 }
 
 /// What a text must look like.
@@ -80,6 +81,8 @@ pub enum TextRule {
     UrlPath,
     /// `https://grafana.example`, or `*`.
     Origin,
+    /// `https://farol.example/prefix`.
+    Url,
 }
 
 impl Kind {
@@ -90,6 +93,7 @@ impl Kind {
             Kind::Text(TextRule::Group) => "group",
             Kind::Text(TextRule::UrlPath) => "URL path",
             Kind::Text(TextRule::Origin) => "origin",
+            Kind::Text(TextRule::Url) => "URL",
             Kind::Path => "path",
             Kind::Paths => "list of paths",
             Kind::Duration { .. } => "duration",
@@ -106,6 +110,7 @@ impl Kind {
             Kind::ProcessGroups => "list of process groups",
             Kind::LabelNames => "list of label names",
             Kind::QuietHours => "list of windows",
+            Kind::Notifiers => "list of notifiers",
         }
     }
 
@@ -122,6 +127,7 @@ impl Kind {
                 | Kind::ProcessGroups
                 | Kind::LabelNames
                 | Kind::QuietHours
+                | Kind::Notifiers
         )
     }
 }
@@ -216,6 +222,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("quiet_hours", Kind::QuietHours, "none", "Windows in which alerts are recorded and not told, but what is critical; each has a `name`, `times` of the day, `weekdays`, `days_of_month`, `months` and a `time_zone`, or `from` and `to`, and may say with `matchers` whom it is for. What still fires at the end is told then.")
         .without_flag(),
 
+    Setting::new("notify", Kind::Notifiers, "none", "Who is told of alerts: each has a `name`, one of `discord`, `slack`, `email`, `webhook`, `alertmanager` and `heartbeat`, and perhaps which alerts it is told when (`match`, `group_by`, `group_wait`, `group_interval`, `repeat_interval`, `send_resolved`); `docs/alerts.md` has an example of each."),
+
     Setting::new("path.procfs", Kind::Path, "", "Where the machine's procfs is mounted.")
         .unset("found by itself: `/proc`, in a container wherever the host's is mounted", "/proc"),
     Setting::new("path.sysfs", Kind::Path, "", "Where the machine's sysfs is mounted.")
@@ -226,6 +234,8 @@ pub const SETTINGS: &[Setting] = &[
         .unset("`run` below `path.rootfs`", "/run"),
 
     Setting::new("web.telemetry_path", Kind::Text(TextRule::UrlPath), "/metrics", "Path under which metrics are exposed."),
+    Setting::new("web.external_url", Kind::Text(TextRule::Url), "", "Where people find Farol's page; messages link to it.")
+        .unset("messages have no link", "https://farol.example"),
     Setting::new("web.allowed_hosts", Kind::Hosts, "none", "Names or addresses under which pages may be asked for, besides loopback, `host_name` and the address connected to; any other is refused, against DNS rebinding. `*` allows all."),
     Setting::new("web.config_file", Kind::Path, "", "File with TLS, users and more, in the format that Prometheus' exporters share (`web.yml`).")
         .unset("plain HTTP without users", "/etc/farol/web.yml")

@@ -4,14 +4,16 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use farol_act::notify::Protection;
 use farol_alert::{
     Window,
     windows::{Recurring, Spans},
 };
 use farol_collect::{COLLECTORS, Compatibility, Entry, Host, TopCommand};
-use farol_model::{Stream, Text, Timestamp};
+use farol_model::{SilenceMatcher, Stream, Text, Timestamp};
 use regex::Regex;
 
+use super::secret::Secret;
 use crate::clock;
 
 /// Everything Farol can be told. Two configurations compare equal exactly when a reload from one
@@ -45,6 +47,8 @@ pub struct Config {
     pub quiet_hours: Vec<QuietHours>,
     pub collectors: Collectors,
     pub process_groups: Vec<ProcessGroup>,
+    /// Their names are unique.
+    pub notifiers: Vec<Notifier>,
     pub probes: Probes,
     pub log: Log,
 }
@@ -71,6 +75,8 @@ pub struct Rules {
 pub struct Web {
     /// Starts with `/`.
     pub telemetry_path: String,
+    /// Where people find the pages, without a slash at its end.
+    pub external_url: Option<Text>,
     /// Names, in lower case, that a request's `Host` may carry besides the obvious ones.
     pub allowed_hosts: Vec<String>,
     /// Whose pages may ask and read the API, or `*`.
@@ -271,6 +277,87 @@ pub struct ProcessGroup {
     pub process: Option<Pattern>,
     pub unit: Option<Pattern>,
     pub user: Option<Pattern>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notifier {
+    pub name: Text,
+    pub receiver: Receiver,
+    pub channel: Channel,
+}
+
+/// What it is told, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// All must match; none is every alert.
+    pub matchers: Vec<SilenceMatcher>,
+    /// What is none is as [`Alerts`] has it.
+    pub group_by: Option<Vec<Text>>,
+    pub group_wait: Option<Duration>,
+    pub group_interval: Option<Duration>,
+    pub repeat_interval: Option<Duration>,
+    pub send_resolved: bool,
+    /// Of one attempt.
+    pub timeout: Duration,
+    /// Whom to trust in place of the system's certificates.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for Channel {
+    fn default() -> Channel {
+        Channel {
+            matchers: Vec::new(),
+            group_by: None,
+            group_wait: None,
+            group_interval: None,
+            repeat_interval: None,
+            send_resolved: true,
+            timeout: Duration::from_secs(10),
+            ca_file: None,
+        }
+    }
+}
+
+/// URLs are secrets: most of them let in who knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    Discord { webhook_url: Secret },
+    Slack { webhook_url: Secret, channel: Option<String> },
+    Email(Mail),
+    Webhook { url: Secret, authorization: Authorization },
+    Alertmanager { urls: Vec<Secret>, authorization: Authorization },
+    Heartbeat { url: Secret, is_post: bool, interval: Duration, authorization: Authorization },
+}
+
+impl Receiver {
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Receiver::Discord { .. } => "discord",
+            Receiver::Slack { .. } => "slack",
+            Receiver::Email(_) => "email",
+            Receiver::Webhook { .. } => "webhook",
+            Receiver::Alertmanager { .. } => "alertmanager",
+            Receiver::Heartbeat { .. } => "heartbeat",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    pub host: String,
+    pub port: u16,
+    pub protection: Protection,
+    pub login: Option<(String, Secret)>,
+    pub from: String,
+    pub to: Vec<String>,
+}
+
+/// At most one of login and token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authorization {
+    pub login: Option<(String, Secret)>,
+    pub bearer_token: Option<Secret>,
+    pub headers: Vec<(String, Secret)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 
 mod api;
 mod control;
+mod discord;
 mod disk_full;
 mod docker;
 mod door;
@@ -27,6 +28,7 @@ mod rules;
 mod simulate;
 mod store;
 mod textfile;
+mod the_loop;
 mod top;
 mod two_processes;
 mod world;

@@ -2,13 +2,13 @@
 
 use farol_alert::{Matcher, Window, windows::Spans};
 use farol_model::Timestamp;
+use farol_wire::yaml::{Content, Node};
 
 use super::{
     super::{
         settings::QUIET_FIELDS,
         types::{QuietHours, Times},
         units::Wrong,
-        yaml::{Content, Node},
     },
     Reading, TextRule, checked,
 };

@@ -19,6 +19,7 @@ mod moment;
 pub mod out;
 mod query;
 mod reload;
+mod report;
 mod rules;
 mod run;
 mod running;
@@ -140,6 +141,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Check files of alert rules",
         configure: rules::configure,
         run: rules::run,
+    },
+    Subcommand {
+        name: "report",
+        about: "Tell what some hours were like: averages, alerts, treatments, messages",
+        configure: report::configure,
+        run: report::run,
     },
     Subcommand {
         name: "completions",

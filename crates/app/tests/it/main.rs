@@ -24,6 +24,8 @@ mod program;
 mod query;
 mod quiet_week;
 mod remote_write;
+mod rule_tests;
+mod rule_files;
 mod rules;
 mod simulate;
 mod store;

@@ -79,7 +79,11 @@ fn a_machine_goes_critical_is_told_of_treated_and_told_well_again() {
         "action judged",
     ];
     for step in expected {
-        assert_eq!(story.iter().filter(|told| *told == step).count(), if step == "delivery sent" { 2 } else { 1 }, "{step}: {story:?}");
+        assert_eq!(
+            story.iter().filter(|told| *told == step).count(),
+            if step == "delivery sent" { 2 } else { 1 },
+            "{step}: {story:?}"
+        );
     }
     let place = |step: &str| story.iter().position(|told| told == step).unwrap();
     assert!(place("alert pending") < place("alert firing"));

@@ -13,21 +13,24 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use farol_act::notify::{
-    Alertmanager, Board, Discord, Email, Endpoint, Follower, Heartbeat, Http, Origin, Ping, RESEND,
-    Records, Resender, Sender, Server, Slack, Trust, Webhook, mailbox,
+    Alertmanager, Board, Discord, Email, Endpoint, Figures, Follower, Heartbeat, Http, Origin,
+    Ping, RESEND, RecordFailed, Records, Resender, Sender, Server, Slack, Trust, Webhook, mailbox,
 };
 use farol_alert::{Matcher, Route, Routing};
-use farol_model::{Memory, Text, Timestamp};
+use farol_collect::own;
+use farol_model::{Memory, Record, Text, Timestamp};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     clock,
     config::{self, Authorization, Config, Notifier, Receiver},
+    remember::{GONE, Remember},
 };
 
 /// How long a channel that was stopped may still deliver what is due.
 const DRAIN: Duration = Duration::from_secs(2);
+const RECORD_AGAIN: Duration = Duration::from_secs(5);
 const MOST_CA_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What the channels share with the rest of the program.
@@ -45,6 +48,45 @@ impl fmt::Debug for Surroundings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Surroundings").finish_non_exhaustive()
     }
+}
+
+/// Records by way of the core. A disk that hangs is waited for: a message whose record is lost would
+/// be told again.
+pub fn records(remember: Remember) -> Records {
+    Arc::new(move |delivery| {
+        let remember = remember.clone();
+        Box::pin(async move {
+            loop {
+                let recorded = remember.clone().record(Record::Delivery(delivery.clone())).await;
+                match recorded {
+                    Ok(()) => return Ok(()),
+                    Err(reason) if reason == GONE => return Err(RecordFailed),
+                    Err(reason) => {
+                        tracing::error!(%reason, "what became of a message cannot be recorded yet");
+                        tokio::time::sleep(RECORD_AGAIN).await;
+                    }
+                }
+            }
+        })
+    })
+}
+
+/// What the channels have done, for the metrics.
+pub fn figures(board: &Board) -> own::NotifyingFigures {
+    let one = |(name, figures): (Text, Figures)| {
+        let figures = own::ChannelFigures {
+            sent: figures.sent,
+            retried: figures.retried,
+            throttled: figures.throttled,
+            dead: figures.dead,
+            queued: figures.queued as u64,
+            oldest: figures.oldest,
+            latency: figures.latency,
+            is_disabled: figures.is_disabled,
+        };
+        (name, figures)
+    };
+    board.read().into_iter().map(one).collect()
 }
 
 /// The routes of all notifiers that are told of alerts; a heartbeat has none.

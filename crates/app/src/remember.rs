@@ -55,6 +55,9 @@ impl Remember {
     }
 }
 
+/// What is said once nobody takes records any more.
+pub const GONE: &str = "the program is stopping";
+
 fn gone() -> String {
-    "the program is stopping".to_owned()
+    GONE.to_owned()
 }

@@ -20,10 +20,12 @@ mod notify;
 pub mod out;
 mod query;
 mod reload;
+mod report;
 mod rules;
 mod run;
 mod running;
 mod selector;
+mod silence;
 mod simulate;
 mod status;
 mod store;
@@ -118,6 +120,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         run: notify::run,
     },
     Subcommand {
+        name: "silence",
+        about: "Keep alerts from being told for a while",
+        configure: silence::configure,
+        run: silence::run,
+    },
+    Subcommand {
         name: "import",
         about: "Take in samples from elsewhere: text with time stamps",
         configure: import::configure,
@@ -140,6 +148,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Check files of alert rules",
         configure: rules::configure,
         run: rules::run,
+    },
+    Subcommand {
+        name: "report",
+        about: "Tell what some hours were like: averages, alerts, treatments, messages",
+        configure: report::configure,
+        run: report::run,
     },
     Subcommand {
         name: "completions",

@@ -11,8 +11,8 @@ use std::{
 };
 
 use crate::{
-    Action, ActionStep, Alert, AlertKey, Delivered, Delivery, Episode, Labels, Phase, Record,
-    Silence, Text, Timestamp, Transition, Turn,
+    Action, ActionStep, Alert, AlertKey, Delivered, Delivery, Episode, Judgement, Labels, Phase,
+    Record, Silence, Text, Timestamp, Transition, Turn,
 };
 
 /// Alerts and silences that are held; a memory is one line of the journal.
@@ -22,6 +22,8 @@ const MOST_SILENCES: usize = 10_000;
 const MOST_BYTES: usize = 16 << 20;
 /// Of one remedy: its runs, and the episodes answered whose alert is not held any more.
 const MOST_RUNS: usize = 100;
+/// Of one remedy: whether its last runs helped.
+const MOST_JUDGEMENTS: usize = 10;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -77,6 +79,8 @@ pub struct Remedy {
     pub last: Option<Action>,
     /// Episodes for which it was run, refused or rehearsed already: each is answered once.
     pub answered: BTreeMap<Episode, Timestamp>,
+    /// Whether its last runs helped, the oldest first, bounded. A run whose outcome is not known did not.
+    pub judged: Vec<(Timestamp, Judgement)>,
 }
 
 impl Memory {
@@ -140,10 +144,14 @@ impl Memory {
             ActionStep::Refused { .. } | ActionStep::Rehearsed { .. } => {
                 remedy.has_answered(action);
             }
-            ActionStep::Finished { .. } | ActionStep::Unknown => {
+            ActionStep::Finished { .. } => {
                 remedy.open.take_if(|open| open.id == action.id);
             }
-            ActionStep::Judged { .. } => {}
+            ActionStep::Unknown => {
+                remedy.open.take_if(|open| open.id == action.id);
+                remedy.was_judged(action, Judgement::Unknown);
+            }
+            ActionStep::Judged { judgement, .. } => remedy.was_judged(action, *judgement),
         }
         remedy.last = Some(action.clone());
     }
@@ -180,6 +188,16 @@ impl Remedy {
         if let Some((_, episode)) = &action.alert {
             self.answered.insert(*episode, action.at);
         }
+    }
+
+    /// A record that is read twice counts once.
+    fn was_judged(&mut self, action: &Action, judgement: Judgement) {
+        if self.judged.contains(&(action.at, judgement)) {
+            return;
+        }
+        self.judged.push((action.at, judgement));
+        let surplus = self.judged.len().saturating_sub(MOST_JUDGEMENTS);
+        self.judged.drain(..surplus);
     }
 }
 

@@ -386,6 +386,14 @@ struct RemedyBody {
     last: Option<ActionBody>,
     #[serde(default)]
     answered: List<EpisodeBody>,
+    #[serde(default)]
+    judged: List<JudgedBody>,
+}
+
+#[derive(Debug, Deserialize)]
+struct JudgedBody {
+    at: Time,
+    judgement: Word,
 }
 
 impl StateBody {
@@ -439,11 +447,18 @@ impl RemedyBody {
             let at = body.at.as_ref().ok_or("an answered episode has no at")?.0;
             answered.insert(body.episode(), at);
         }
+        let judged = self.judged.0.iter().map(|body| {
+            let word = body.judgement.text();
+            let judgement = Judgement::from_name(&word)
+                .ok_or_else(|| format!("{word:?} is not a judgement"))?;
+            Ok((body.at.0, judgement))
+        });
         Ok(Remedy {
             runs: self.runs.times(),
             open: action(self.open)?,
             last: action(self.last)?,
             answered,
+            judged: judged.collect::<Result<_, String>>()?,
         })
     }
 }

@@ -214,6 +214,14 @@ fn remedy(object: &mut Object<'_>, remedy: &Remedy) {
             object.time("at", *at);
         });
     });
+    if !remedy.judged.is_empty() {
+        object.list("judged", &remedy.judged, |line, (at, judgement)| {
+            Object::write(line, |object| {
+                object.time("at", *at);
+                object.text("judgement", judgement.name());
+            });
+        });
+    }
 }
 
 fn told_episode(line: &mut Vec<u8>, episode: Episode, ended: bool) {

@@ -164,8 +164,9 @@ prop_compose! {
     fn remedy()(
         runs in vec(time(), 0..3), open in option::of(action()), last in option::of(action()),
         answered in vec((episode(), time()), 0..3),
+        judged in vec((time(), select(Judgement::ALL.to_vec())), 0..3),
     ) -> Remedy {
-        Remedy { runs, open, last, answered: answered.into_iter().collect() }
+        Remedy { runs, open, last, answered: answered.into_iter().collect(), judged }
     }
 }
 
@@ -343,6 +344,7 @@ fn example_state() -> Memory {
     let remedy = Remedy {
         runs: vec![when(10, 10, 12)],
         answered: [(example_episode(TREATED), when(10, 10, 12))].into(),
+        judged: vec![(when(10, 10, 23), Judgement::Recovered)],
         ..Remedy::default()
     };
     Memory {

@@ -1,0 +1,131 @@
+//! Restarts a unit of systemd.
+
+use std::sync::Arc;
+
+use farol_model::Alert;
+
+use super::{
+    BuiltIn, Fault, Field, FieldKind, Fields, HOUR, Job, NotGranted, Outcome, Surroundings,
+    Treatment, child, grant,
+};
+
+pub(super) const BUILT_IN: BuiltIn = BuiltIn {
+    name: "restart_unit",
+    about: "Restarts one of `units`: the one that the alert's label `name` or `unit` names, else the only \
+            one.",
+    cooldown: HOUR,
+    is_default: false,
+    fields: &[Field {
+        name: "units",
+        kind: FieldKind::Texts,
+        default: None,
+        help: "Units that may be restarted, with their ending: `nginx.service`.",
+    }],
+    build,
+};
+
+const SYSTEMCTL: &[&str] = &["/usr/bin/systemctl", "/bin/systemctl"];
+const GRANT: &str = "run farol as root, or let a polkit rule give its user \
+                     org.freedesktop.systemd1.manage-units for this unit";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct RestartUnit {
+    units: Vec<String>,
+}
+
+fn build(fields: &Fields) -> Result<Arc<dyn Treatment>, Fault> {
+    let units = fields.texts("units");
+    if units.is_empty() {
+        return Err(Fault::new("units", "is empty"));
+    }
+    for unit in &units {
+        if !is_unit(unit) {
+            let why = format!("{unit} is not a unit's name; write it like nginx.service");
+            return Err(Fault::new("units", why));
+        }
+    }
+    Ok(Arc::new(RestartUnit { units }))
+}
+
+/// As systemd has it, without patterns, which its programs would expand.
+fn is_unit(name: &str) -> bool {
+    const ENDINGS: [&str; 6] = ["service", "socket", "timer", "mount", "path", "target"];
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    let Some((stem, ending)) = name.rsplit_once('.') else { return false };
+    let is_plain = name.len() < 256 && name.chars().all(is_inner);
+    is_plain && !stem.is_empty() && !name.starts_with('-') && ENDINGS.contains(&ending)
+}
+
+/// The one that the alert is about, where it may be; else the only one.
+pub(super) fn pick<'a>(
+    from: &'a [String],
+    alert: Option<&Alert>,
+    labels: &[&str],
+) -> Result<&'a str, String> {
+    let named = labels.iter().find_map(|label| alert?.labels.get(label));
+    match (named.and_then(|named| from.iter().find(|one| *one == named)), from) {
+        (Some(found), _) => Ok(found),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(format!(
+            "the alert names none of {} by its label {}",
+            from.join(", "),
+            labels.join(" or ")
+        )),
+    }
+}
+
+impl Treatment for RestartUnit {
+    fn what(&self) -> String {
+        format!("restart {}", self.units.join(" or "))
+    }
+
+    fn granted(&self, _surroundings: &Surroundings) -> Result<(), NotGranted> {
+        if !std::path::Path::new("/run/systemd/system").is_dir() {
+            return Err(NotGranted::new(
+                "systemd cannot be reached from here",
+                "run farol on the host, or in a container with /run/systemd and /run/dbus of the host",
+            ));
+        }
+        match child::find(SYSTEMCTL) {
+            // Whether a polkit rule allows it shows when it is tried.
+            Some(_) => Ok(()),
+            None => Err(NotGranted::new("there is no systemctl", "install it")),
+        }
+    }
+
+    fn rehearse(&self, job: &Job<'_>) -> Outcome {
+        match pick(&self.units, job.alert, &["name", "unit"]) {
+            Ok(unit) => Outcome::good(format!("would restart {unit}")),
+            Err(why) => Outcome::bad(why),
+        }
+    }
+
+    fn run(&self, job: &Job<'_>) -> Outcome {
+        let unit = match pick(&self.units, job.alert, &["name", "unit"]) {
+            Ok(unit) => unit,
+            Err(why) => return Outcome::bad(why),
+        };
+        let Some(systemctl) = child::find(SYSTEMCTL) else {
+            return Outcome::bad("there is no systemctl");
+        };
+        let arguments = ["--no-ask-password", "--no-pager", "restart", "--", unit];
+        let outcome = child::run(&child::of_system(systemctl, &arguments), job.leash);
+        explained(outcome, &format!("restarted {unit}"))
+    }
+}
+
+/// What systemd's programs say when polkit does not allow it is a right that is missing.
+pub(super) fn explained(outcome: Outcome, done: &str) -> Outcome {
+    const DENIALS: [&str; 4] =
+        ["authentication required", "Access denied", "not authorized", "Permission denied"];
+    if outcome.ok {
+        return Outcome { summary: done.to_owned(), ..outcome };
+    }
+    let said = outcome.output.to_ascii_lowercase();
+    let is_denied = DENIALS.iter().any(|denial| said.contains(&denial.to_ascii_lowercase()));
+    if is_denied && !grant::is_root() {
+        let missing = NotGranted::new("systemd does not allow it", GRANT);
+        return Outcome { summary: missing.to_string(), ..outcome };
+    }
+    outcome
+}

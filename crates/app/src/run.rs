@@ -15,7 +15,6 @@ use std::{
 };
 
 use anyhow::Context;
-use farol_act::notify::RecordFailed;
 use farol_alert::{Routing, RuleSet, silences};
 use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
@@ -42,7 +41,7 @@ use crate::{
     logging,
     parts::{self, Boards},
     probes,
-    remember::{Remember, Unremembered},
+    remember::Remember,
     routing, rule_files,
     rules::{self, Rules},
     sampler::{Plan, Sampler},
@@ -720,20 +719,7 @@ impl Program {
         let mut channels = Channels::new(channels::Surroundings {
             memory: self.memory.clone(),
             routing: self.routing.subscribe(),
-            records: Arc::new(move |delivery| {
-                let taken = remember.clone().record(Record::Delivery(delivery));
-                Box::pin(async move {
-                    match taken.await {
-                        Ok(()) => Ok(()),
-                        Err(Unremembered::Gone) => Err(RecordFailed),
-                        // A disk that fails is no reason to fall silent: at worst it is told twice.
-                        Err(Unremembered::Failed(error)) => {
-                            tracing::error!(%error, "a message was sent, and that is not written down");
-                            Ok(())
-                        }
-                    }
-                })
-            }),
+            records: channels::records(remember),
             well: self.boards.well.subscribe(),
             board: Arc::clone(&board),
         });

@@ -17,13 +17,14 @@ use farol_act::notify::{
     Records, Resender, Sender, Server, Slack, Trust, Webhook, mailbox,
 };
 use farol_alert::{Matcher, Route, Routing};
+use farol_collect::own;
 use farol_model::{Memory, Text, Timestamp};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     clock,
-    config::{self, Authorization, Config, Notifier, Receiver},
+    config::{self, Alerts, Authorization, Config, Notifier, Receiver},
 };
 
 /// How long a channel that was stopped may still deliver what is due.
@@ -47,22 +48,49 @@ impl fmt::Debug for Surroundings {
     }
 }
 
+/// Shows on Farol's own board what the channels do, until it is told to stop.
+pub async fn show(board: Arc<Board>, own: Arc<own::Board>, mut stop: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let channels = board.read().into_iter().map(|(name, figures)| {
+            let seconds = |duration: Option<Duration>| duration.map(|time| time.as_secs_f64());
+            let figures = own::ChannelFigures {
+                sent: figures.sent,
+                retried: figures.retried,
+                throttled: figures.throttled,
+                dead: figures.dead,
+                is_disabled: figures.is_disabled,
+                latency_seconds: seconds(figures.latency),
+                queued: figures.queued as u64,
+                oldest_seconds: seconds(figures.oldest),
+            };
+            (name, figures)
+        });
+        let channels = channels.collect();
+        own.update(|figures| figures.alerting.channels = channels);
+    }
+}
+
 /// The routes of all notifiers that are told of alerts; a heartbeat has none.
 pub fn routes(config: &Config) -> Vec<Route> {
     let told = config.notifiers.iter();
     let told = told.filter(|notifier| !matches!(notifier.receiver, Receiver::Heartbeat { .. }));
-    told.map(route).collect()
+    told.map(|notifier| route(notifier, &config.alerts)).collect()
 }
 
-fn route(notifier: &Notifier) -> Route {
+fn route(notifier: &Notifier, usual: &Alerts) -> Route {
     let channel = &notifier.channel;
     Route {
         channel: notifier.name.clone(),
         matchers: channel.matchers.iter().cloned().map(Matcher::trusted).collect(),
-        group_by: channel.group_by.clone(),
-        group_wait: channel.group_wait,
-        group_interval: channel.group_interval,
-        repeat_interval: channel.repeat_interval,
+        group_by: channel.group_by.clone().unwrap_or_else(|| usual.group_by.clone()),
+        group_wait: channel.group_wait.unwrap_or(usual.group_wait),
+        group_interval: channel.group_interval.unwrap_or(usual.group_interval),
+        repeat_interval: channel.repeat_interval.unwrap_or(usual.repeat_interval),
         send_resolved: channel.send_resolved,
     }
 }

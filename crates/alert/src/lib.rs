@@ -4,17 +4,34 @@
 //! rule files, [`evaluate`] asks the store, [`step`] turns what it answered into an alert's turns, and
 //! [`dispatch`] says from what is remembered which messages are due.
 
+pub mod board;
 pub mod dispatch;
 pub mod evaluate;
+pub mod matcher;
+pub mod mute;
 pub mod rules;
+pub mod scratch;
+pub mod silences;
 pub mod step;
+pub mod summary;
 pub mod template;
+pub mod unit_test;
 pub mod verdict;
 pub mod windows;
 
-pub use dispatch::{Notice, Routing};
-pub use evaluate::{Found, Gone, GroupResult, RuleResult, Standing};
-pub use rules::{AlertRule, Group, Missing, RecordRule, Recovery, Rule, RuleSet};
-pub use step::step;
-pub use template::Template;
+pub use board::Board;
+pub use dispatch::{Due, Notice, Reason, Route, Routing, due};
+pub use evaluate::{
+    EvalOptions, Found, Gone, GroupResult, GroupState, RuleResult, Standing, evaluate,
+};
+pub use matcher::Matcher;
+pub use mute::{Equal, Inhibition, Muted, Muter, Mutes, Quiet, Reasons, muted};
+pub use rules::{
+    AlertRule, Checked, CheckedFile, Defaults, Flapping, Group, Missing, RecordRule, Recovery,
+    Rule, RuleError, RuleSet,
+};
+pub use step::{retire, step};
+pub use summary::{due_hours, summarise};
+pub use template::{Template, TemplateError};
 pub use verdict::verdict;
+pub use windows::Window;

@@ -19,6 +19,7 @@ mod moment;
 pub mod out;
 mod query;
 mod reload;
+mod rules;
 mod run;
 mod running;
 mod selector;
@@ -126,6 +127,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Say what the store holds, verify it, derive it anew",
         configure: store::configure,
         run: store::run,
+    },
+    Subcommand {
+        name: "rules",
+        about: "Check files of alert rules",
+        configure: rules::configure,
+        run: rules::run,
     },
     Subcommand {
         name: "completions",

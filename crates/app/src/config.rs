@@ -20,7 +20,10 @@ use farol_collect::{
     view::{self, Found, Given},
 };
 use farol_model::Exposed;
-use farol_wire::exposition::{Limits, exposed};
+use farol_wire::{
+    exposition::{Limits, exposed},
+    yaml::{nearest, quoted},
+};
 
 pub use flags::{FlagRow, Sets, add_flags, flags, flags_from};
 pub use problem::{Problem, Problems, Source};
@@ -28,7 +31,7 @@ pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
     Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-    ProcessGroup, Retention, Store, Target, Web,
+    ProcessGroup, Retention, Rules, Store, Target, Web,
 };
 
 mod build;
@@ -43,7 +46,6 @@ mod types;
 mod units;
 mod values;
 pub mod web_yml;
-mod yaml;
 
 /// All that a configuration depends on.
 pub struct Inputs<'a> {
@@ -230,35 +232,6 @@ pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 
 fn is_writable_folder(path: &Path) -> bool {
     path.is_dir() && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
-}
-
-/// The candidate that a slip of the finger could have meant.
-fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
-    const LONGEST: usize = 64;
-    if given.len() > LONGEST {
-        return None;
-    }
-    let most = (given.chars().count() / 3).clamp(1, 3);
-    let distance = |candidate: &str| {
-        let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
-        strsim::damerau_levenshtein(&plain(given), &plain(candidate))
-    };
-    let measured = candidates.map(|candidate| (distance(candidate), candidate));
-    let (_, found) = measured.filter(|(distance, _)| *distance <= most).min()?;
-    Some(found.to_owned())
-}
-
-/// Someone else's text for a message: in quotes, escaped, and not endless.
-fn quoted(text: &str) -> String {
-    format!("{:?}", shortened(text))
-}
-
-fn shortened(text: &str) -> String {
-    const MOST: usize = 80;
-    match text.char_indices().nth(MOST) {
-        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 /// An I/O error in words without a number.

@@ -10,19 +10,25 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::Receiver,
+        mpsc::{Receiver, SyncSender},
     },
     time::{Duration, Instant},
 };
 
-use farol_collect::own;
+use farol_alert::{GroupResult, RuleSet};
+use farol_collect::{own, summary};
 use farol_journal::{Journal, JournalError};
 use farol_model::{
-    Batch, Current, Lane, Record, Snapshot, State, Text, Timestamp, Verdict, Writer,
+    ActionStep, Batch, Current, Lane, Memory, Record, Sample, Snapshot, State, Text, Timestamp,
+    Transition, Turn, Verdict, Writer,
 };
 use tokio::sync::{oneshot, watch};
 
-use crate::{clock, history::Feed};
+use crate::{clock, history::Feed, upkeep::SyncRequests};
+
+mod remembered;
+
+use remembered::{JournalFault, Remembered};
 
 /// Everything that can wake the core.
 #[derive(Debug)]
@@ -31,11 +37,24 @@ pub enum Event {
     Sampled { snapshot: Snapshot, in_flight: Arc<AtomicBool> },
     /// Samples that another program has sent. It is told when they are in the journal, or why not.
     Received { batch: Batch, ack: oneshot::Sender<Result<(), String>> },
+    /// What recording rules have computed. It is told when the store has it; where it is dropped, the
+    /// store will have it a little later.
+    Recorded { batch: Batch, applied: Applied },
+    /// What a group's rules have found. It is told when that is applied.
+    Evaluated { result: GroupResult, applied: SyncSender<()> },
+    /// Rules and notifiers as they are configured from now on.
+    Loaded { rules: Arc<RuleSet>, channels: Vec<Text> },
+    /// What was told, tried, silenced or summed up. It is told once that is durable; while the disk is
+    /// full, once it is held.
+    Remember { record: Record, ack: Ack },
     /// Something happened to Farol itself (a reload, for instance); it is journaled.
     Happened { event: Text, message: Text },
     /// The last event: what is under way is written and synced.
     Stop,
 }
+
+pub type Applied = SyncSender<Result<(), String>>;
+pub type Ack = oneshot::Sender<Result<(), String>>;
 
 /// How long until a journal that could not be opened or written is tried anew.
 const RETRY_OPEN_AFTER: Duration = Duration::from_secs(5);
@@ -57,6 +76,9 @@ pub struct Core {
     summaries: [Vec<(Text, f64)>; 2],
     current: watch::Sender<Arc<Current>>,
     board: Arc<own::Board>,
+    remembered: Remembered,
+    /// Of the thread that syncs; none in tests and simulations.
+    sync: Option<SyncRequests>,
 }
 
 /// The journal, or the way to it: a full disk at the start is no reason to stop watching.
@@ -116,7 +138,21 @@ impl Core {
             summaries: [Vec::new(), Vec::new()],
             current,
             board,
+            remembered: Remembered::default(),
+            sync: None,
         }
+    }
+
+    /// Goes on from what the journal remembers, and publishes it whenever it has changed.
+    pub fn remembering(mut self, memory: Memory, published: watch::Sender<Arc<Memory>>) -> Core {
+        self.remembered = Remembered::new(memory, published);
+        self
+    }
+
+    /// What must be durable at once is synced there.
+    pub fn syncing(mut self, sync: SyncRequests) -> Core {
+        self.sync = Some(sync);
+        self
     }
 
     /// What is journaled is handed over there too.
@@ -149,6 +185,13 @@ impl Core {
                 // Who has sent them may have gone; they are stored all the same.
                 ack.send(self.received(batch)).ok();
             }
+            Event::Recorded { batch, applied } => self.recorded(batch, applied),
+            Event::Evaluated { result, applied } => {
+                self.evaluated(&result, now);
+                applied.try_send(()).ok();
+            }
+            Event::Loaded { rules, channels } => self.loaded(rules, channels, now),
+            Event::Remember { record, ack } => self.remember_and_tell(record, ack),
             Event::Happened { event, message } => self.happened(event, message, now),
             Event::Stop => self.stop(now),
         }
@@ -163,8 +206,11 @@ impl Core {
     }
 
     fn sampled(&mut self, mut snapshot: Snapshot, now: Timestamp) {
-        let verdict = verdict();
+        let verdict = self.remembered.verdict(now);
         snapshot.state = verdict.state;
+        if snapshot.lane == Lane::Fast {
+            insert(&mut snapshot.samples, summary::state(verdict.state));
+        }
         // A reload may have given the machine another name.
         self.host = snapshot.host.clone();
         let lane = snapshot.lane.index();
@@ -174,6 +220,110 @@ impl Core {
         self.remember(&snapshot, now);
         self.lanes[lane] = Some(snapshot);
         self.publish(verdict);
+        self.keep_memory(now);
+    }
+
+    /// What waits for room is written as soon as there is some, and the whole once an hour.
+    fn keep_memory(&mut self, now: Timestamp) {
+        let JournalSlot::Open(journal) = &mut self.journal else { return };
+        let kept = self.remembered.catch_up(Some(journal)).and_then(|()| {
+            let journal = journal.as_mut();
+            self.remembered.write_state_if_due(journal, now)
+        });
+        if let Err(error) = kept {
+            tracing::debug!(%error, "what is remembered could not be written yet");
+        }
+    }
+
+    fn recorded(&mut self, batch: Batch, applied: Applied) {
+        let journal = match &mut self.journal {
+            JournalSlot::Open(journal) => journal,
+            JournalSlot::Closed { reason, .. } => {
+                applied.try_send(Err(reason.to_string())).ok();
+                return;
+            }
+        };
+        let record = Record::Recorded(Arc::new(batch));
+        match journal.append(&record) {
+            Ok(at) => {
+                if let Some(history) = &mut self.history {
+                    history.hand_over_and_tell(at, record, applied);
+                }
+            }
+            Err(error) => drop(applied.try_send(Err(error.to_string()))),
+        }
+    }
+
+    fn evaluated(&mut self, result: &GroupResult, now: Timestamp) {
+        let host = self.host.clone();
+        let turns = self.remembered.evaluated(result, &host, now);
+        self.take_turns(turns);
+        self.remembered.prune(now);
+        self.remembered.publish();
+        self.publish(self.remembered.verdict(now));
+    }
+
+    fn loaded(&mut self, rules: Arc<RuleSet>, channels: Vec<Text>, now: Timestamp) {
+        let host = self.host.clone();
+        let turns = self.remembered.load(rules, channels, &host, now);
+        self.take_turns(turns);
+        self.remembered.publish();
+        self.publish(self.remembered.verdict(now));
+    }
+
+    fn take_turns(&mut self, turns: Vec<Record>) {
+        if turns.is_empty() {
+            return;
+        }
+        for turn in turns {
+            if let Record::Alert(transition) = &turn {
+                log_turn(transition);
+            }
+            if let Err(error) = self.remember_now(turn) {
+                tracing::error!(%error, "an alert's turn could not be journaled; it is held until there is room");
+            }
+        }
+        if let Some(sync) = &self.sync {
+            sync.soon();
+        }
+    }
+
+    fn remember_now(&mut self, record: Record) -> Result<(), JournalFault> {
+        self.reopen_if_due();
+        let journal = match &mut self.journal {
+            JournalSlot::Open(journal) => Some(&mut **journal),
+            JournalSlot::Closed { .. } => None,
+        };
+        // An intent that nobody would find after a crash might be carried out twice.
+        let is_intent = matches!(&record, Record::Action(action)
+            if matches!(action.step, ActionStep::Intended { .. }));
+        match is_intent {
+            true => self.remembered.remember_or_refuse(journal, record),
+            false => self.remembered.remember(journal, record),
+        }
+    }
+
+    fn remember_and_tell(&mut self, record: Record, ack: Ack) {
+        let is_action = matches!(record, Record::Action(_));
+        let result = self.remember_now(record);
+        self.remembered.publish();
+        match (result, &self.sync) {
+            // Whoever asks may have gone.
+            (Err(error), _) if is_action => drop(ack.send(Err(error.to_string()))),
+            (Err(error), _) => {
+                tracing::warn!(%error, "a record could not be journaled; it is held until there is room");
+                ack.send(Ok(())).ok();
+            }
+            (Ok(()), Some(sync)) => sync.then(ack),
+            (Ok(()), None) => drop(ack.send(self.sync_here())),
+        }
+    }
+
+    fn sync_here(&mut self) -> Result<(), String> {
+        match &mut self.journal {
+            JournalSlot::Open(journal) => journal.sync().map_err(|error| error.to_string()),
+            JournalSlot::Closed { reason, .. } => Err(reason.to_string()),
+        }
     }
 
     /// The vital signs of this lane and of the others as long as they are fresh, by name.
@@ -276,6 +426,7 @@ impl Core {
         let JournalSlot::Open(journal) = &mut self.journal else { return Ok(()) };
         let event =
             farol_model::Event { at: now, host: self.host.clone(), event, message, fields: vec![] };
+        self.remembered.write_before(journal, now);
         journal.append(&Record::Event(event)).map(drop)
     }
 
@@ -317,6 +468,7 @@ impl Core {
             figures.journal_unjournaled = self.unjournaled;
             figures.journal_degraded = self.gap.is_some();
             figures.journal_newest = self.journaled;
+            self.remembered.note_figures(&mut figures.alerting);
             let Some(stats) = stats else { return };
             for (held, stream) in figures.journal.iter_mut().zip(stats.streams) {
                 held.bytes = stream.bytes;
@@ -340,76 +492,31 @@ impl Core {
     }
 }
 
-/// Until rules exist nothing may be called stable.
+/// Until rules are loaded nothing may be called stable.
 pub fn verdict() -> Verdict {
-    Verdict { state: State::Unknown, reasons: vec![Text::from_static("no rules loaded")] }
+    Verdict { state: State::Unknown, reasons: vec![Text::from_static(remembered::NO_RULES)] }
+}
+
+/// At its place in the order of names.
+fn insert(samples: &mut Vec<Sample>, sample: Option<Sample>) {
+    let Some(sample) = sample else { return };
+    let place = samples.partition_point(|held| held.name <= sample.name);
+    samples.insert(place, sample);
+}
+
+fn log_turn(transition: &Transition) {
+    let alert = &transition.alert;
+    let (turn, name) = (transition.turn.name(), alert.name());
+    match transition.turn {
+        Turn::Firing => {
+            tracing::warn!(alert = name, labels = ?alert.labels, value = alert.value, "{name} is firing")
+        }
+        Turn::Resolved => {
+            tracing::info!(alert = name, labels = ?alert.labels, "{name} is resolved")
+        }
+        _ => tracing::debug!(alert = name, labels = ?alert.labels, turn, "an alert has changed"),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use farol_disk::{CrashDisk, Disk};
-    use farol_journal::{Item, Reader, Settings, StartAt};
-    use farol_model::Stream;
-
-    use super::*;
-
-    #[test]
-    fn a_gap_stays_open_until_it_is_recorded() {
-        let disk = CrashDisk::new();
-        let settings = Settings { reserve_bytes: 0, ..Settings::default() };
-        let journal = Journal::open(Arc::new(disk.clone()), "/logs", settings).unwrap();
-        let (current, watched) = watch::channel(Arc::default());
-        let mut core = Core::new("pi".into(), journal, current, Arc::default());
-        let mut tick = |second: i64| {
-            core.apply(tick(second), Timestamp::from_millis(second * 1000));
-            watched.borrow().writer.clone()
-        };
-        // Room for nothing; for a snapshot but no event about the one before; for all.
-        for (second, room, is_degraded) in
-            [(1, Some(0), true), (2, Some(200), true), (3, None, false)]
-        {
-            disk.set_room(room);
-            let writer = tick(second);
-            assert_eq!((writer.unjournaled, writer.degraded.is_some()), (1, is_degraded));
-        }
-        let disk: Arc<dyn Disk> = Arc::new(disk);
-        let mut events = Reader::open(disk, "/logs", Stream::Events, StartAt::Oldest).unwrap();
-        let Some(Item::Line(line)) = events.next().unwrap() else { panic!("the gap is recorded") };
-        let Record::Event(event) = line.record else { panic!("an event") };
-        assert!(event.message.starts_with("1 snapshots from 1970-01-01T00:00:01.000Z"));
-    }
-
-    #[test]
-    fn a_gap_that_is_open_at_the_stop_is_recorded_before_it() {
-        let disk = CrashDisk::new();
-        let settings = Settings { reserve_bytes: 8192, ..Settings::default() };
-        let journal = Journal::open(Arc::new(disk.clone()), "/logs", settings).unwrap();
-        let mut core =
-            Core::new("pi".into(), journal, watch::channel(Arc::default()).0, Arc::default());
-        disk.set_room(Some(0));
-        core.apply(tick(1), Timestamp::from_millis(1000));
-        core.apply(Event::Stop, Timestamp::from_millis(2000));
-        let mut events =
-            Reader::open(Arc::new(disk), "/logs", Stream::Events, StartAt::Oldest).unwrap();
-        for expected in ["gap", "stopped"] {
-            let Some(Item::Line(line)) = events.next().unwrap() else { panic!("{expected}") };
-            let Record::Event(event) = line.record else { panic!("an event") };
-            assert_eq!(event.event, expected);
-        }
-    }
-
-    fn tick(second: i64) -> Event {
-        let snapshot = Snapshot {
-            at: Timestamp::from_millis(second * 1000),
-            interval: Duration::from_secs(1),
-            lane: Lane::Fast,
-            host: "pi".into(),
-            state: State::Unknown,
-            summary: Vec::new(),
-            samples: Vec::new(),
-            top: Vec::new(),
-            outcomes: Vec::new(),
-        };
-        Event::Sampled { snapshot, in_flight: Arc::default() }
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use std::{
 use farol_collect::own::Followed;
 use farol_disk::Disk;
 use farol_journal::{Damage, Item, Reader, ReaderStats, StartAt};
-use farol_model::{Current, Record, Snapshot, State, Stream, Text, Verdict};
+use farol_model::{Current, Memory, Record, Snapshot, State, Stream, Text, Verdict};
 use tokio::sync::watch;
 
 use crate::{core, threads};
@@ -35,6 +35,7 @@ pub struct Settings {
     pub logs: PathBuf,
     pub host: Text,
     pub current: watch::Sender<Arc<Current>>,
+    pub memory: watch::Sender<Arc<Memory>>,
     /// Raised when the end of the journal was reached for the first time.
     pub ready: watch::Sender<bool>,
     /// What was read, for whoever asks.
@@ -65,6 +66,9 @@ impl Follower {
 struct Following {
     settings: Settings,
     reader: Option<Reader>,
+    /// Of the events. A segment of them begins with the whole of what was remembered before it.
+    events: Option<Reader>,
+    memory: Memory,
     lanes: [Option<Arc<Snapshot>>; 2],
     /// The one that was read last. Not the one of the latest time: clocks are set back.
     last: Option<Arc<Snapshot>>,
@@ -74,7 +78,15 @@ struct Following {
 
 impl Following {
     fn new(settings: Settings) -> Following {
-        Following { settings, reader: None, lanes: [None, None], last: None, complaint: None }
+        Following {
+            settings,
+            reader: None,
+            events: None,
+            memory: Memory::default(),
+            lanes: [None, None],
+            last: None,
+            complaint: None,
+        }
     }
 
     fn run(&mut self, stopped: &Receiver<()>) {
@@ -95,11 +107,42 @@ impl Following {
         }
     }
 
-    /// Everything there is up to now; published once at its end.
+    /// The events first: by them the state of a snapshot is explained.
     fn read_on(&mut self) -> Result<(), farol_journal::JournalError> {
+        self.read_events()?;
+        self.read_snapshots()
+    }
+
+    /// Folds what the events say; damage in them is counted by who verifies the journal.
+    fn read_events(&mut self) -> Result<(), farol_journal::JournalError> {
+        let mut reader = match self.events.take() {
+            Some(reader) => reader,
+            None => self.open(Stream::Events)?,
+        };
+        let mut changed = false;
+        let result = loop {
+            match reader.next() {
+                Ok(Some(Item::Line(line))) => {
+                    self.memory.apply(&line.record);
+                    changed = true;
+                }
+                Ok(Some(Item::Damage(_) | Item::Gap(_))) => {}
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.events = Some(reader);
+        if changed {
+            self.settings.memory.send_replace(Arc::new(self.memory.clone()));
+        }
+        result
+    }
+
+    /// Everything there is up to now; published once at its end.
+    fn read_snapshots(&mut self) -> Result<(), farol_journal::JournalError> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => self.open()?,
+            None => self.open(Stream::Metrics)?,
         };
         let mut changed = false;
         let damaged_before = reader.stats().damaged;
@@ -132,9 +175,9 @@ impl Following {
         };
     }
 
-    fn open(&self) -> Result<Reader, farol_journal::JournalError> {
+    fn open(&self, stream: Stream) -> Result<Reader, farol_journal::JournalError> {
         let disk = Arc::clone(&self.settings.disk);
-        Reader::open(disk, &self.settings.logs, Stream::Metrics, StartAt::NewestSegment)
+        Reader::open(disk, &self.settings.logs, stream, StartAt::NewestSegment)
     }
 
     /// Whether what is current changed.
@@ -165,7 +208,8 @@ impl Following {
         let host = last.map_or(&self.settings.host, |snapshot| &snapshot.host).clone();
         let verdict = match state {
             State::Unknown => core::verdict(),
-            state => Verdict { state, reasons: Vec::new() },
+            // Why, is what fires; the writer alone decides on the state.
+            state => Verdict { state, reasons: farol_alert::verdict(&self.memory).reasons },
         };
         let lanes = self.lanes.clone();
         self.settings.current.send_replace(Arc::new(Current {

@@ -28,7 +28,7 @@ use farol_journal::{Item, JournalError, Reader, ReaderStats, StartAt};
 use farol_model::{Position, Record, Snapshot, Stream};
 use farol_store::{Opened, Store, StoreError};
 
-use crate::{clock, config::Config, run::Shape, threads, upkeep::StoreUpkeep};
+use crate::{clock, config::Config, core::Applied, run::Shape, threads, upkeep::StoreUpkeep};
 
 /// Records that may wait for the store: minutes of them. Beyond it they are read from the journal.
 const WAITING: usize = 256;
@@ -121,6 +121,8 @@ struct Appended {
     previous: Option<Position>,
     at: Position,
     record: Record,
+    /// Who waits for the store to have it.
+    applied: Option<Applied>,
 }
 
 impl Appended {
@@ -166,9 +168,18 @@ impl Feed {
     }
 
     pub fn hand_over(&mut self, at: Position, record: Record) {
+        self.hand_over_to(at, record, None);
+    }
+
+    /// The same; `applied` is told when the store has it, and dropped where that may take a while.
+    pub fn hand_over_and_tell(&mut self, at: Position, record: Record, applied: Applied) {
+        self.hand_over_to(at, record, Some(applied));
+    }
+
+    fn hand_over_to(&mut self, at: Position, record: Record, applied: Option<Applied>) {
         let Some(place) = track_of(at.stream) else { return };
         let previous = self.previous[place].replace(at);
-        let appended = Appended { previous, at, record };
+        let appended = Appended { previous, at, record, applied };
         let samples = appended.samples();
         // What finds no room is read from the journal.
         if self.queue.samples.load(Ordering::Acquire) + samples > WAITING_SAMPLES {
@@ -320,7 +331,7 @@ impl Keeping {
 
     fn take(&mut self, appended: Appended) {
         self.queue.samples.fetch_sub(appended.samples(), Ordering::AcqRel);
-        let Appended { previous, at, record } = appended;
+        let Appended { previous, at, record, applied: waiting } = appended;
         let Some(place) = track_of(at.stream).filter(|_| self.store.is_some()) else { return };
         let applied = self.tracks[place].applied;
         if previous.is_some() && previous == applied {
@@ -330,6 +341,9 @@ impl Keeping {
             self.tidy_if_due();
         } else if applied.is_none_or(|applied| applied < at) {
             self.catch_up();
+        }
+        if let Some(waiting) = waiting {
+            waiting.try_send(Ok(())).ok();
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Boards {
     pub followed: Arc<Mutex<own::Followed>>,
     /// The store to ask, once it has what the journal holds.
     pub reader: ReaderSlot,
+    /// The rules, and how evaluating them goes.
+    pub rules: Arc<Mutex<farol_alert::Board>>,
     /// What is configured, as it is shown.
     pub shown: Arc<Mutex<Effective>>,
 }

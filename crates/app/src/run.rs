@@ -15,10 +15,11 @@ use std::{
 };
 
 use anyhow::Context;
+use farol_alert::RuleSet;
 use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, JournalError};
-use farol_model::{Batch, Current, Text};
+use farol_model::{Batch, Current, Memory, Text};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -38,11 +39,12 @@ use crate::{
     history::{self, History, Place, UpkeepSlot},
     logging,
     parts::{self, Boards},
-    probes,
+    probes, rule_files,
+    rules::{self, Rules},
     sampler::{Plan, Sampler},
     service::{self, Signals},
     serving, threads,
-    upkeep::{self, JournalUpkeep, Repeating, SyncerSlot},
+    upkeep::{self, JournalUpkeep, Repeating, SyncRequests, SyncerSlot, Syncing},
 };
 
 /// The program's three shapes.
@@ -123,12 +125,14 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         figures.rust_version = RUST_VERSION;
     });
     let plans = parts::plans(&config, &boards)?;
+    let rules = Arc::new(rule_files::load(&config.rules)?);
 
     let (current, watch_current) = watch::channel(Arc::new(Current {
         host: config.host_name.clone(),
         verdict: crate::core::verdict(),
         ..Current::default()
     }));
+    let (memory, watch_memory) = watch::channel(Arc::<Memory>::default());
     let (ready, watch_ready) = watch::channel(false);
     let listeners = match shape.listens() {
         true => runtime.block_on(serving::bind(&config.listen))?,
@@ -144,8 +148,8 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     let socket = socket.filter(|_| control.is_some());
 
     let source = match shape.collects() {
-        true => Source::collect(shape, &config, plans, current, &boards)?,
-        false => Source::follow(&config, has_data, current, ready.clone(), &boards)?,
+        true => Source::collect(shape, &config, plans, current, memory, rules, &boards)?,
+        false => Source::follow(&config, has_data, current, memory, ready.clone(), &boards)?,
     };
     let (door, watch_door) = match opened {
         Some(opened) => {
@@ -160,6 +164,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         shape,
         &config,
         watch_current.clone(),
+        watch_memory.clone(),
         watch_ready,
         commands,
         &boards,
@@ -196,7 +201,9 @@ enum Source {
         core: SyncSender<Event>,
         core_thread: JoinHandle<()>,
         history: History,
-        helpers: Vec<Repeating>,
+        syncing: Syncing,
+        upkeep: Repeating,
+        rules: Rules,
     },
     Following {
         follower: Follower,
@@ -211,8 +218,11 @@ impl Source {
         config: &Config,
         plans: [Plan; 2],
         current: watch::Sender<Arc<Current>>,
+        memory: watch::Sender<Arc<Memory>>,
+        rules: Arc<RuleSet>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
+        let remembered = memory.subscribe();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let settings = parts::journal_settings(config, group_id(config)?);
         let host = config.host_name.clone();
@@ -227,7 +237,10 @@ impl Source {
             }
         };
         let board = Arc::clone(&boards.own);
-        let core = match open() {
+        let opened = open();
+        // With the folder's lock held, so that nothing is added meanwhile.
+        let recalled = recall(&disk, &config.logs);
+        let core = match opened {
             Ok(journal) => Core::new(host, journal, current, board),
             Err(error @ JournalError::Full { .. }) => {
                 let reason = Text::from(error.to_string());
@@ -248,12 +261,11 @@ impl Source {
         };
         let (mailbox, inbox) = sync_channel(MAILBOX);
         let tell = tell_of_imports(mailbox.clone());
-        let helpers = vec![
-            upkeep::start_sync(syncer, sync_interval, Arc::clone(&boards.own))?,
-            upkeep::start_upkeep(Some(journal), upkeep, tell, Arc::clone(&boards.own))?,
-        ];
-
-        let core = core.feeding(feed);
+        let requests = SyncRequests::new();
+        let core = core.feeding(feed).remembering(recalled, memory).syncing(requests.0.clone());
+        let own = Arc::clone(&boards.own);
+        let syncing = Syncing::start(syncer, sync_interval, requests, Arc::clone(&own))?;
+        let upkeep = upkeep::start_upkeep(Some(journal), upkeep, tell, own)?;
         let core_thread =
             std::thread::Builder::new().name("core".into()).spawn(move || core.run(&inbox))?;
         let started = Event::Happened {
@@ -261,17 +273,27 @@ impl Source {
             message: format!("farol {} started", crate::cli::VERSION).into(),
         };
         mailbox.send(started).ok();
+        let rules = start_rules(config, rules, remembered, &mailbox, boards)?;
         let samplers = match config.collectors.none {
             true => Vec::new(),
             false => start_samplers(plans, &mailbox, &boards.own)?,
         };
-        Ok(Source::Collecting { samplers, core: mailbox, core_thread, history, helpers })
+        Ok(Source::Collecting {
+            samplers,
+            core: mailbox,
+            core_thread,
+            history,
+            syncing,
+            upkeep,
+            rules,
+        })
     }
 
     fn follow(
         config: &Config,
         has_data: bool,
         current: watch::Sender<Arc<Current>>,
+        memory: watch::Sender<Arc<Memory>>,
         ready: watch::Sender<bool>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
@@ -283,6 +305,7 @@ impl Source {
             logs: config.logs.clone(),
             host: config.host_name.clone(),
             current,
+            memory,
             ready,
             followed: Arc::clone(&boards.followed),
         })?;
@@ -310,7 +333,8 @@ impl Source {
     /// syncs and tidies.
     fn stop(self) {
         match self {
-            Source::Collecting { samplers, core, core_thread, history, helpers } => {
+            Source::Collecting { samplers, core, core_thread, history, syncing, upkeep, rules } => {
+                rules.stop(STOP_PATIENCE);
                 for sampler in samplers {
                     sampler.stop(STOP_PATIENCE);
                 }
@@ -319,9 +343,8 @@ impl Source {
                     tracing::error!("the journal's disk hangs; its last lines may be lost");
                 }
                 history.stop(STOP_PATIENCE);
-                for helper in helpers {
-                    helper.stop(STOP_PATIENCE);
-                }
+                syncing.stop(STOP_PATIENCE);
+                upkeep.stop(STOP_PATIENCE);
             }
             Source::Following { follower, history, upkeep } => {
                 follower.stop(STOP_PATIENCE);
@@ -343,6 +366,61 @@ fn start_samplers(
     // In this order, so that every line but the very first has all vital signs.
     fast.wait_for_first_tick(FIRST_TICK_PATIENCE);
     Ok(vec![fast, start(slow)?])
+}
+
+/// What is remembered of alerts, messages and treatments. A journal that cannot be read is told, and is
+/// no reason not to watch.
+fn recall(disk: &Arc<dyn Disk>, logs: &Path) -> Memory {
+    let lap = clock::lap();
+    match farol_journal::recall(disk, logs) {
+        Ok(recalled) => {
+            let (alerts, took) = (recalled.memory.alerts.len(), lap.elapsed());
+            tracing::info!(
+                alerts,
+                damaged = recalled.stats.damaged,
+                ?took,
+                "recalled from the journal"
+            );
+            recalled.memory
+        }
+        Err(error) => {
+            tracing::error!(%error, "the events of the journal cannot be read; alerts begin anew");
+            Memory::default()
+        }
+    }
+}
+
+fn start_rules(
+    config: &Config,
+    rules: Arc<RuleSet>,
+    memory: watch::Receiver<Arc<Memory>>,
+    core: &SyncSender<Event>,
+    boards: &Boards,
+) -> anyhow::Result<Rules> {
+    core.send(loaded(&rules, config)).ok();
+    let surroundings = rules::Surroundings {
+        reader: Arc::clone(&boards.reader),
+        memory,
+        core: core.clone(),
+        board: Arc::clone(&boards.rules),
+        own: Arc::clone(&boards.own),
+    };
+    Ok(Rules::start(rules_plan(config, rules), surroundings)?)
+}
+
+fn rules_plan(config: &Config, rules: Arc<RuleSet>) -> rules::Plan {
+    rules::Plan {
+        rules,
+        timeout: config.rules.timeout,
+        lookback: config.query.lookback_delta,
+        limits: config.query.limits(),
+        external_url: String::new(),
+        host: config.host_name.clone(),
+    }
+}
+
+fn loaded(rules: &Arc<RuleSet>, _config: &Config) -> Event {
+    Event::Loaded { rules: Arc::clone(rules), channels: Vec::new() }
 }
 
 fn store_place(shape: Shape, config: &Config) -> anyhow::Result<Place> {
@@ -543,6 +621,7 @@ impl Program {
             loaded.config.collectors = self.config.collectors.clone();
         }
         let plans = parts::plans(&loaded.config, &self.boards)?;
+        let rule_set = Arc::new(rule_files::load(&loaded.config.rules)?);
         let opened = self.door.as_ref().map(|door| door.prepare(&loaded.config)).transpose()?;
         if let (Some(door), Some(opened)) = (&self.door, opened) {
             for warning in &opened.warnings {
@@ -553,7 +632,13 @@ impl Program {
         for key in needs_restart {
             tracing::warn!(key, "this change needs a restart; the rest is taken");
         }
-        if let Source::Collecting { samplers, core, .. } = &self.source {
+        if let Source::Collecting { samplers, core, rules, .. } = &self.source {
+            threads::send_within(
+                core,
+                crate::run::loaded(&rule_set, &loaded.config),
+                STOP_PATIENCE,
+            );
+            rules.replace(rules_plan(&loaded.config, rule_set));
             for (sampler, plan) in samplers.iter().zip(plans) {
                 sampler.replace(plan);
             }

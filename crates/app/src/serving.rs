@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use farol_collect::own;
-use farol_model::{Current, Sample, Timestamp};
+use farol_model::{Current, Memory, Sample, Timestamp};
 use serde_json::Value;
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -28,6 +28,7 @@ pub(crate) fn site(
     shape: Shape,
     config: &Config,
     current: watch::Receiver<Arc<Current>>,
+    memory: watch::Receiver<Arc<Memory>>,
     ready: watch::Receiver<bool>,
     commands: mpsc::Sender<farol_web::Command>,
     boards: &Boards,
@@ -60,6 +61,11 @@ pub(crate) fn site(
         },
         texts: Arc::clone(&boards.texts),
         current,
+        memory,
+        rules: {
+            let board = Arc::clone(&boards.rules);
+            Arc::new(move || board.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        },
         ready,
         now: Arc::new(clock::now),
         commands,

@@ -3,7 +3,8 @@
 //! it from there, and the real upkeep tidies; only the time is made here. One thread decides
 //! everything (the collectors have their workers, and are waited for), so what is written depends on
 //! the arguments and the recordings alone, apart from the sizes of file systems: for those the
-//! system is asked that we run on.
+//! system is asked that we run on. Where the recording is a machine's journal, nothing is collected:
+//! its hours are played on and on.
 //!
 //! Left to `run`: all that waits for a network, and the syncing on an interval. A crash costs nothing
 //! that the same arguments would not bring back.
@@ -23,6 +24,7 @@ use farol_disk::{Disk, RealDisk};
 use farol_journal::{Item, Journal, Reader, Syncer};
 use farol_model::{Current, Lane, Stream, Text, Timestamp};
 use farol_store::{Opened, Store};
+use recording::{Player, Recording};
 use tokio::sync::watch;
 use wander::Wander;
 
@@ -36,6 +38,7 @@ use crate::{
     sampler::Plan,
 };
 
+pub mod recording;
 mod wander;
 
 /// What is to happen.
@@ -50,6 +53,8 @@ pub struct Script {
     pub speed: Option<f64>,
     /// By what seed the values move from tick to tick, if they do.
     pub wander: Option<u64>,
+    /// Played instead of collecting from the machines, and the seed by which its pieces are chosen.
+    pub recording: Option<(Arc<Recording>, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +91,7 @@ struct Simulation<'a> {
     turn: usize,
     plans: [Plan; 2],
     wander: Option<Wander>,
+    player: Option<Player>,
     /// When each kind of work is next to be done.
     due: [(Timestamp, Work); 3],
     snapshots: u64,
@@ -131,6 +137,10 @@ impl Simulation<'_> {
             turn: 0,
             plans,
             wander: script.wander.map(Wander::new),
+            player: script
+                .recording
+                .as_ref()
+                .map(|(recording, seed)| Player::new(Arc::clone(recording), *seed)),
             due: due.map(|work| (script.start, work)),
             snapshots: 0,
         })
@@ -171,11 +181,18 @@ impl Simulation<'_> {
         let next = (0..self.due.len()).min_by_key(|index| self.due[*index].0)?;
         let (at, work) = self.due[next];
         let interval = match work {
-            Work::Tick(lane) => self.plans[lane.index()].interval,
+            Work::Tick(lane) => self.interval(lane),
             Work::Upkeep => UPKEEP_INTERVAL,
         };
         self.due[next].0 = clock::next_on_grid(at, interval);
         (at < end).then_some((at, work))
+    }
+
+    fn interval(&self, lane: Lane) -> Duration {
+        match &self.script.recording {
+            Some((recording, _)) => recording.interval(lane),
+            None => self.plans[lane.index()].interval,
+        }
     }
 
     /// The collectors of the next machine know nothing of the former's.
@@ -190,9 +207,11 @@ impl Simulation<'_> {
     }
 
     fn tick(&mut self, lane: Lane, at: Timestamp) -> anyhow::Result<()> {
-        let plan = &mut self.plans[lane.index()];
-        let interval = plan.interval;
-        let (mut snapshot, _) = plan.collect(at);
+        let interval = self.interval(lane);
+        let mut snapshot = match &mut self.player {
+            Some(player) => player.tick(lane, at, interval),
+            None => self.plans[lane.index()].collect(at).0,
+        };
         if let Some(wander) = &mut self.wander {
             wander.move_on(&mut snapshot.samples);
         }
@@ -333,4 +352,13 @@ impl Pace {
         // It ends by its time alone.
         self.never.1.recv_timeout(real.saturating_sub(self.began.elapsed())).ok();
     }
+}
+
+/// SplitMix64.
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -17,7 +17,7 @@ use farol_disk::Disk;
 use farol_journal::Syncer;
 use farol_store::Report;
 
-use crate::{clock, history::UpkeepSlot, threads};
+use crate::{clock, core::Ack, history::UpkeepSlot, threads};
 
 /// The journal's syncer, from when the journal could be opened: a full disk may delay that.
 pub type SyncerSlot = Arc<OnceLock<Syncer>>;
@@ -58,24 +58,110 @@ fn is_over(stopped: &Receiver<()>, interval: Duration) -> bool {
     !matches!(stopped.recv_timeout(interval), Err(RecvTimeoutError::Timeout))
 }
 
-pub fn start_sync(
+/// The way to the thread that syncs, for what must be durable at once. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SyncRequests(SyncSender<Request>);
+
+#[derive(Debug)]
+pub enum Request {
+    /// Sync soon; who waits for it is told how it went.
+    Sync(Option<Ack>),
+    Stop,
+}
+
+/// Requests that may wait; one sync answers them all.
+const REQUESTS: usize = 1024;
+
+impl SyncRequests {
+    pub fn new() -> (SyncRequests, Receiver<Request>) {
+        let (to, inbox) = sync_channel(REQUESTS);
+        (SyncRequests(to), inbox)
+    }
+
+    /// If there is no room a sync is about to be made anyway.
+    pub fn soon(&self) {
+        self.0.try_send(Request::Sync(None)).ok();
+    }
+
+    pub fn then(&self, ack: Ack) {
+        let refused = match self.0.try_send(Request::Sync(Some(ack))) {
+            Ok(()) => return,
+            Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => request,
+        };
+        if let Request::Sync(Some(ack)) = refused {
+            ack.send(Err("the journal's disk is too slow".to_owned())).ok();
+        }
+    }
+}
+
+/// The thread that syncs: at its interval, and whenever it is asked to.
+#[derive(Debug)]
+pub struct Syncing {
+    requests: SyncRequests,
+    thread: JoinHandle<()>,
+}
+
+impl Syncing {
+    pub fn start(
+        syncer: SyncerSlot,
+        interval: Duration,
+        (requests, inbox): (SyncRequests, Receiver<Request>),
+        board: Arc<own::Board>,
+    ) -> std::io::Result<Syncing> {
+        let mut round = SyncRound { syncer, board, complained: false };
+        let thread = thread::Builder::new().name("sync".into()).spawn(move || {
+            loop {
+                let first = inbox.recv_timeout(interval);
+                let mut is_over = matches!(first, Err(RecvTimeoutError::Disconnected));
+                let mut waiting = Vec::new();
+                for request in first.into_iter().chain(inbox.try_iter()) {
+                    match request {
+                        Request::Sync(ack) => waiting.extend(ack),
+                        Request::Stop => is_over = true,
+                    }
+                }
+                let outcome = round.sync();
+                for ack in waiting {
+                    ack.send(outcome.clone()).ok();
+                }
+                if is_over {
+                    return;
+                }
+            }
+        })?;
+        Ok(Syncing { requests, thread })
+    }
+
+    pub fn stop(self, patience: Duration) {
+        self.requests.0.try_send(Request::Stop).ok();
+        threads::join_within(self.thread, patience);
+    }
+}
+
+struct SyncRound {
     syncer: SyncerSlot,
-    interval: Duration,
     board: Arc<own::Board>,
-) -> std::io::Result<Repeating> {
-    let mut complained = false;
-    Repeating::start("sync", interval, move |_| match syncer.get().map(Syncer::sync) {
-        None => {}
-        Some(Ok(())) => {
-            complained = false;
-            board.update(|figures| figures.journal_last_sync = Some(clock::now()));
+    complained: bool,
+}
+
+impl SyncRound {
+    fn sync(&mut self) -> Result<(), String> {
+        match self.syncer.get().map(Syncer::sync) {
+            None => Err("the journal is not open".to_owned()),
+            Some(Ok(())) => {
+                self.complained = false;
+                self.board.update(|figures| figures.journal_last_sync = Some(clock::now()));
+                Ok(())
+            }
+            Some(Err(error)) => {
+                if !self.complained {
+                    tracing::error!(%error, "the journal could not be synced; trying on");
+                }
+                self.complained = true;
+                Err(error.to_string())
+            }
         }
-        Some(Err(error)) if !complained => {
-            complained = true;
-            tracing::error!(%error, "the journal could not be synced; trying on");
-        }
-        Some(Err(_)) => {}
-    })
+    }
 }
 
 /// How often the store's windows and blocks are looked at: what is imported is seen soon.

@@ -7,6 +7,10 @@ use farol_model::{Labels, Lane, Metric, Sample, Stream, Text, Timestamp};
 
 use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape};
 
+mod alerting;
+
+pub use alerting::{AlertingFigures, GroupFigures};
+
 const BUILD_INFO: &str = "farol_build_info";
 const LANE_INTERVAL: &str = "farol_lane_interval_seconds";
 const TICKS: &str = "farol_ticks_total";
@@ -225,6 +229,25 @@ pub const METRICS: &[Metric] = &[
         "Whether the last reading of the configuration succeeded (1) or not (0).",
     ),
     Metric::gauge(RELOAD_AT, "seconds", "When the configuration was last read successfully."),
+    Metric::gauge(alerting::ALERTS, "", "Alerts by their phase: pending or firing."),
+    Metric::gauge(
+        alerting::WAITING,
+        "",
+        "Events that are known and wait for room on the disk to be journaled.",
+    ),
+    Metric::counter(
+        alerting::DROPPED,
+        "",
+        "Events that were never journaled because the disk stayed full.",
+    ),
+    Metric::counter(alerting::EVALUATIONS, "", "Evaluations of a group of rules."),
+    Metric::counter(
+        alerting::MISSED,
+        "",
+        "Evaluations of a group of rules that were left out because the one before was late.",
+    ),
+    Metric::counter(alerting::FAILURES, "", "Rules of a group that could not be evaluated."),
+    Metric::gauge(alerting::LAST, "seconds", "What the last evaluation of a group of rules took."),
 ];
 
 pub const ENTRY: Entry = Entry {
@@ -262,6 +285,7 @@ pub struct Figures {
     pub journal_newest: Option<Timestamp>,
     /// `None` where there is no store.
     pub store: Option<StoreFigures>,
+    pub alerting: AlertingFigures,
     /// `None` before the first (re)load.
     pub config_reload_succeeded: Option<bool>,
     pub config_reload_at: Option<Timestamp>,
@@ -372,6 +396,7 @@ fn push_all(out: &mut Scrape, figures: &Figures) {
         push_store(out, store, figures.journal_newest);
     }
     push_config(out, figures);
+    alerting::push(out, &figures.alerting);
 }
 
 fn push_build(out: &mut Scrape, figures: &Figures) {

@@ -26,7 +26,14 @@ use crate::{
     view::{Missing, View},
 };
 
+const ABSENT: &str = "farol_collector_absent";
+
 pub(crate) const METRICS: &[Metric] = &[
+    Metric::gauge(
+        ABSENT,
+        "",
+        "1 for a collector that found nothing of its kind on this machine, which is no failure.",
+    ),
     Metric::gauge(
         "node_scrape_collector_duration_seconds",
         "seconds",
@@ -224,6 +231,9 @@ fn wait(worker: &Worker, slots: &Slots, patience: Duration) -> Waited {
 fn push_health(out: &mut Scrape, outcome: &Outcome) {
     let labels = [("collector", outcome.collector.as_str())];
     let success = matches!(outcome.result, Collected::Complete | Collected::Partial(_));
+    if matches!(outcome.result, Collected::Absent(_)) {
+        out.push(ABSENT, &labels, 1.0);
+    }
     // Steps of 0.1 ms: finer digits are noise, and cost two fifths of a compressed journal.
     let took = (outcome.took.as_secs_f64() * 1e4).round() / 1e4;
     out.push("node_scrape_collector_duration_seconds", &labels, took);

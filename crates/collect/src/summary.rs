@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use farol_model::{Labels, Lane, Metric, Sample, Text};
+use farol_model::{Labels, Lane, Metric, Sample, State, Text};
 
 /// What a row may look at: this tick's samples and the same lane's previous ones.
 #[derive(Clone, Copy, Debug)]
@@ -473,10 +473,28 @@ fn sum(samples: &[Sample], keep: fn(&Labels) -> bool) -> Option<f64> {
         .reduce(|total, value| total + value)
 }
 
-/// The rows' metrics, for help texts and the reference.
+/// What the alerts make of the machine: the one sign that is not computed from samples.
+const STATE: Metric = Metric::gauge(
+    "monitoring_state",
+    "",
+    "The machine's state, by the worst alert that fires: 0 stable, 1 warning, 2 critical. Missing while it is not known.",
+);
+
+/// The sample of a state that is known.
+pub fn state(state: State) -> Option<Sample> {
+    let value = match state {
+        State::Unknown => return None,
+        State::Stable => 0.0,
+        State::Warning => 1.0,
+        State::Critical => 2.0,
+    };
+    Some(Sample { name: Text::from_static(STATE.name), labels: Labels::empty(), value })
+}
+
+/// The rows' metrics and the state's, for help texts and the reference.
 pub fn metrics() -> &'static [Metric] {
     static METRICS: LazyLock<Vec<Metric>> =
-        LazyLock::new(|| ROWS.iter().map(|row| row.metric).collect());
+        LazyLock::new(|| ROWS.iter().map(|row| row.metric).chain([STATE]).collect());
     &METRICS
 }
 

@@ -4,6 +4,8 @@
 //! make whole snapshots of sparse lines, and shares names and labels between snapshots. A line
 //! that names a base which is not held yields only what the line itself states.
 
+mod alerts;
+
 use std::{
     collections::{HashMap, HashSet},
     fmt,
@@ -120,13 +122,26 @@ impl Decoder {
             let record = Record::Received(Arc::new(Batch { at, series }));
             return Ok(Decoded { seq, record, complete: true });
         }
+        if kind == LineKind::Recorded {
+            let series = parts.recorded.ok_or("has no recorded")?;
+            let record = Record::Recorded(Arc::new(Batch { at, series }));
+            return Ok(Decoded { seq, record, complete: true });
+        }
+        if let LineKind::OfAlerts(kind) = kind {
+            let body = parts.of_alerts.ok_or_else(|| format!("has no {kind:?}"))?;
+            return Ok(Decoded { seq, record: body.record(at)?, complete: true });
+        }
         let lane = parts.lane.ok_or("has no lane")?;
         let interval = parts.interval.ok_or("has no interval")?;
         let state = parts.state.ok_or("has no state")?;
         let named = parts.samples.ok_or("has no samples")?;
         let base = match kind {
             LineKind::Sparse => Some(parts.base.ok_or("is sparse and has no base")?),
-            LineKind::Full | LineKind::Event | LineKind::Received => None,
+            LineKind::Full
+            | LineKind::Event
+            | LineKind::Received
+            | LineKind::Recorded
+            | LineKind::OfAlerts(_) => None,
         };
         // From here on nothing fails: a line that is refused must not have become the base.
         let catalogue = &mut self.lanes[lane.index()];
@@ -343,6 +358,8 @@ enum LineKind {
     Sparse,
     Event,
     Received,
+    Recorded,
+    OfAlerts(alerts::Kind),
 }
 
 /// The values of a line's keys, as far as they came.
@@ -365,6 +382,8 @@ struct Parts {
     message: Text,
     fields: Vec<(Text, Text)>,
     received: Option<Vec<Sent>>,
+    recorded: Option<Vec<Sent>>,
+    of_alerts: Option<alerts::Body>,
 }
 
 struct LineVisitor<'a> {
@@ -382,6 +401,11 @@ impl<'de> Visitor<'de> for LineVisitor<'_> {
         let mut parts = Parts::default();
         while let Some(name) = map.next_key_seed(Name)? {
             self.decoder.take(&name, &mut parts, &mut map)?;
+            if let Some(LineKind::OfAlerts(kind)) = parts.kind {
+                // `seq` and `ts` come before the kind; all else is this kind's own.
+                parts.of_alerts = Some(kind.body(map)?);
+                break;
+            }
         }
         Ok(parts)
     }
@@ -421,6 +445,7 @@ impl Decoder {
             "message" => parts.message = Text::from(map.next_value::<String>()?),
             "fields" => parts.fields = map.next_value_seed(Fields(self))?,
             "received" => parts.received = Some(map.next_value_seed(SentFamilies(self))?),
+            "recorded" => parts.recorded = Some(map.next_value_seed(SentFamilies(self))?),
             _ => {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -435,7 +460,8 @@ fn kind(word: &str) -> Option<LineKind> {
         "sparse" => Some(LineKind::Sparse),
         "event" => Some(LineKind::Event),
         "received" => Some(LineKind::Received),
-        _ => None,
+        "recorded" => Some(LineKind::Recorded),
+        other => alerts::Kind::from_name(other).map(LineKind::OfAlerts),
     }
 }
 

@@ -4,6 +4,9 @@
 //! snapshot's order, so that the usual sparse line is one walk of pointer comparisons. Nothing that
 //! it remembers changes before [`Encoder::commit`]: a line that could not be written is forgotten.
 
+mod alerts;
+mod object;
+
 use std::{collections::HashMap, ops::Range, time::Duration};
 
 use farol_model::{
@@ -90,19 +93,14 @@ impl Encoder {
         self.pending = None;
         match record {
             Record::Event(event) => self.event(event),
-            Record::Received(batch) | Record::Recorded(batch) => self.received(batch),
-            Record::Alert(_)
-            | Record::Silence(_)
-            | Record::Delivery(_)
-            | Record::Action(_)
-            | Record::Summary(_)
-            | Record::State(_) => self.event(&Event {
-                at: record.at(),
-                host: Text::default(),
-                event: "placeholder".into(),
-                message: Text::default(),
-                fields: Vec::new(),
-            }),
+            Record::Received(batch) => self.batch("received", batch),
+            Record::Recorded(batch) => self.batch("recorded", batch),
+            Record::Alert(transition) => alerts::transition(&mut self.line, self.seq, transition),
+            Record::Silence(silence) => alerts::silence(&mut self.line, self.seq, silence),
+            Record::Delivery(delivery) => alerts::delivery(&mut self.line, self.seq, delivery),
+            Record::Action(action) => alerts::action(&mut self.line, self.seq, action),
+            Record::Summary(summary) => alerts::summary(&mut self.line, self.seq, summary),
+            Record::State(memory) => alerts::state(&mut self.line, self.seq, memory),
             Record::Snapshot(snapshot) => match self.usable_base(snapshot) {
                 None => self.full(snapshot),
                 Some(base) => self.sparse(snapshot, base),
@@ -142,10 +140,13 @@ impl Encoder {
         line.push(b'}');
     }
 
-    fn received(&mut self, batch: &Batch) {
+    /// `kind` is also the key under which the samples stand.
+    fn batch(&mut self, kind: &str, batch: &Batch) {
         let line = &mut self.line;
-        head(line, self.seq, batch.at, "received");
-        line.extend_from_slice(b",\"received\":{");
+        head(line, self.seq, batch.at, kind);
+        line.extend_from_slice(b",\"");
+        line.extend_from_slice(kind.as_bytes());
+        line.extend_from_slice(b"\":{");
         let mut comma = Comma::default();
         let mut rest = &batch.series[..];
         while let Some(first) = rest.first() {

@@ -2,7 +2,8 @@
 //!
 //! [`Journal`] appends, and is the only writer of its folder; [`Reader`] reads and follows from
 //! any [`farol_model::Position`], in this process or another, and never writes; [`upkeep()`]
-//! compresses and retains closed segments next to both; [`verify()`] says what is damaged.
+//! compresses and retains closed segments next to both; [`verify()`] says what is damaged; [`recall()`]
+//! adds up the events.
 //!
 //! The format is described, precisely enough to write an independent reader, in
 //! `docs/formats/journal.md`. Three promises hold it together: a synced line is never lost, a value
@@ -15,6 +16,7 @@ mod encode;
 mod error;
 mod names;
 mod reader;
+mod recall;
 mod segment;
 mod settings;
 mod tail;
@@ -27,6 +29,7 @@ pub use decode::{Decoded, Decoder};
 pub use encode::full_line;
 pub use error::JournalError;
 pub use reader::{Damage, Gap, Item, Line, Reader, ReaderStats, StartAt};
+pub use recall::{Recalled, recall};
 pub use settings::{Retention, Settings};
 pub use upkeep::{OpenSegments, UpkeepReport, upkeep};
 pub use verify::{FileReport, Report, verify};

@@ -441,6 +441,7 @@ impl Reader {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is handed on at once and never kept")]
 enum Step {
     Give(Item),
     Go,

@@ -14,7 +14,7 @@ use farol_disk::{Disk, File, Lock};
 use farol_model::{Position, Record, Stream, Timestamp};
 
 use crate::{
-    JournalError, OpenSegments, Settings, UpkeepReport,
+    JournalError, LONGEST_LINE, OpenSegments, Settings, UpkeepReport,
     encode::Encoder,
     names::{self, Segment},
     time::Day,
@@ -59,6 +59,9 @@ struct Open {
     file: Arc<dyn File>,
     /// Up to the last good line.
     len: u64,
+    /// The last line is the sum of all before: what it is the sum for comes behind it, however long
+    /// it is itself.
+    after_state: bool,
     /// Whether the folder was synced since the file was created.
     named: bool,
 }
@@ -159,6 +162,18 @@ impl Journal {
         }
     }
 
+    /// Whether a record of this time would be the first of a new segment.
+    pub fn begins_segment(&self, stream: Stream, at: Timestamp) -> bool {
+        let writer = &self.writers[names::index(stream)];
+        let place = Place {
+            disk: self.disk.as_ref(),
+            dir: &self.dir,
+            settings: &self.settings,
+            shared: &self.shared,
+        };
+        writer.open.as_ref().is_none_or(|open| open.len == 0) || writer.must_rotate(&place, at)
+    }
+
     /// For [`crate::upkeep()`]; also to be had from a [`Syncer`].
     pub fn open_segments(&self) -> OpenSegments {
         self.syncer().open_segments()
@@ -256,6 +271,9 @@ impl Writer {
         self.make_name_durable(place)?;
         let open = self.open.as_mut().expect("created above");
         let line = self.encoder.encode(record);
+        if line.len() > LONGEST_LINE {
+            return Err(JournalError::new("cannot append to", &open.path, too_long(line.len())));
+        }
         let failure = match open.file.append(line) {
             Ok(written) if written == line.len() => None,
             Ok(written) => Some(short_write(written, line.len())),
@@ -268,6 +286,7 @@ impl Writer {
         }
         let position = Position { stream: self.stream, segment: open.number, offset: open.len };
         open.len += line.len() as u64;
+        open.after_state = matches!(record, Record::State(_));
         self.encoder.commit();
         self.lines += 1;
         place.shared().streams[names::index(self.stream)].dirty = true;
@@ -280,7 +299,7 @@ impl Writer {
         };
         Day::of(at) > open.day
             || open.day.start().since(at) > SET_BACK
-            || open.len >= place.settings.segment_bytes
+            || (open.len >= place.settings.segment_bytes && !open.after_state)
             || place.shared().streams[names::index(self.stream)].suspect
     }
 
@@ -321,7 +340,8 @@ impl Writer {
             number,
             ..SharedStream::default()
         };
-        self.open = Some(Open { number, day, path, file, len: 0, named: false });
+        self.open =
+            Some(Open { number, day, path, file, len: 0, after_state: false, named: false });
         Ok(())
     }
 
@@ -415,6 +435,12 @@ fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Lock>, JournalError>
         io::ErrorKind::WouldBlock => JournalError::Locked { lock: path.clone() },
         _ => JournalError::new("cannot lock", &path, source),
     })
+}
+
+/// A line that no reader would take.
+fn too_long(len: usize) -> io::Error {
+    let message = format!("a line of {len} bytes is longer than a journal may have");
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 /// The kernel's way of saying that the disk has just become full.

@@ -3,7 +3,11 @@
 //! All of it is plain data that the events journal holds. [`Memory`](crate::Memory) is what one gets
 //! who reads these records one after the other.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{Labels, State, Text, Timestamp};
 
@@ -42,9 +46,11 @@ pub struct Alert {
     pub phase: Phase,
     /// Since when its expression holds.
     pub active_at: Timestamp,
-    /// Since when it fires; with the fingerprint it names this episode.
+    /// Since when it fires; with the fingerprint it names this episode. While it is pending again: of
+    /// the episode before, as is `ended_at`.
     pub fired_at: Option<Timestamp>,
-    /// Since when the expression holds no more while it fires on (`keep_firing_for`).
+    /// Since when it is at rest while it fires on (`keep_firing_for`, a recovery level, flapping), moved on
+    /// by what nobody saw.
     pub keeping_since: Option<Timestamp>,
     /// Since when nothing is known of its series: it neither holds nor is over.
     pub missing_since: Option<Timestamp>,
@@ -127,7 +133,8 @@ pub enum Turn {
     Resolved,
     /// It changes so often that it is held until it has come to rest.
     Flapping,
-    /// It was pending and holds no more.
+    /// It was pending and holds no more. It is forgotten, unless it had fired before: then it is
+    /// [`Phase::Ended`] again.
     Dropped,
 }
 
@@ -179,6 +186,37 @@ pub struct SilenceMatcher {
     pub value: Text,
     pub is_regex: bool,
     pub is_equal: bool,
+}
+
+impl SilenceMatcher {
+    pub const fn sign(&self) -> &'static str {
+        match (self.is_regex, self.is_equal) {
+            (false, true) => "=",
+            (false, false) => "!=",
+            (true, true) => "=~",
+            (true, false) => "!~",
+        }
+    }
+}
+
+/// As Alertmanager writes it: `instance=~"web.*"`.
+impl fmt::Display for SilenceMatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.name, self.sign())?;
+        write_quoted(f, &self.value)
+    }
+}
+
+fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            '\n' => f.write_str("\\n")?,
+            c => f.write_char(c)?,
+        }
+    }
+    f.write_char('"')
 }
 
 /// Alerts that all matchers match are recorded and not told. An expired one has `ends_at` in the past.

@@ -8,6 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use farol_disk::{Disk, Lock, MemoryDisk};
@@ -119,6 +120,13 @@ impl Store {
         })?;
         let target = Arc::clone(&disk);
         Store::with(Shared::new(disk, target, config, false), Some(lock.into()))
+    }
+
+    /// An empty one that is nowhere but in memory, and keeps what is applied to it whatever its age.
+    pub fn in_memory() -> Result<Store, StoreError> {
+        let forever = Duration::from_secs(200 * 365 * 24 * 60 * 60);
+        let config = Config { retention: forever, ..Config::new("/memory") };
+        Ok(Store::open(Arc::new(MemoryDisk::new()), config)?.store)
     }
 
     /// Opens it to look at: no lock, nothing is renamed or removed, and what is applied stays in

@@ -22,6 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
+    alertmanager,
     api::{
         self, Gate,
         write::{self, Intake},
@@ -87,9 +88,10 @@ impl Answerer {
     pub(crate) fn new(site: Site) -> io::Result<Answerer> {
         let path = site.settings.telemetry_path.as_str();
         let is_taken = HANDLERS.iter().any(|(taken, _)| *taken == path)
-            || path
-                .strip_prefix(api::ROOT)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            || [api::ROOT, alertmanager::ROOT].into_iter().any(|root| {
+                let rest = path.strip_prefix(root);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
         if !path.starts_with('/') || path.contains(['{', '}', '?', '#', '*']) || is_taken {
             let problem = format!("the telemetry path {path:?} must be a plain, free path");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
@@ -175,7 +177,8 @@ impl Shared {
             return "metrics";
         }
         let named = HANDLERS.iter().find(|(held, _)| *held == path).map(|(_, name)| *name);
-        named.or_else(|| api::name_of(path)).unwrap_or("other")
+        let named = named.or_else(|| api::name_of(path)).or_else(|| alertmanager::name_of(path));
+        named.unwrap_or("other")
     }
 
     fn check(&self, parts: &Parts, local: IpAddr) -> Result<(), Refusal> {
@@ -211,8 +214,12 @@ impl Shared {
             guard::is_safe(&parts.method) || api::only_asks(&parts.method, parts.uri.path());
         match &self.site.settings.read_only {
             Some(reason) if !only_asks => {
-                let is_write = parts.uri.path() == write::PATH;
-                let reason = if is_write { write::READ_ONLY.to_owned() } else { reason.clone() };
+                let path = parts.uri.path();
+                let reason = match path {
+                    write::PATH => write::READ_ONLY,
+                    _ if alertmanager::name_of(path).is_some() => alertmanager::READ_ONLY,
+                    _ => reason,
+                };
                 Err(Refusal::new(StatusCode::FORBIDDEN, reason))
             }
             _ => Ok(()),
@@ -232,6 +239,20 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route(RELOAD, put(reload).post(reload).layer(DefaultBodyLimit::max(settings.body_limit)))
         .route(write::PATH, post(write::write))
         .route(API, any(api::answer))
+        .route(alertmanager::STATUS, get(alertmanager::status))
+        .route(alertmanager::RECEIVERS, get(alertmanager::receivers))
+        .route(alertmanager::ALERTS, get(alertmanager::alerts))
+        .route(alertmanager::GROUPS, get(alertmanager::alert_groups))
+        .route(
+            alertmanager::SILENCES,
+            get(alertmanager::silences)
+                .post(alertmanager::post_silence)
+                .layer(DefaultBodyLimit::max(settings.body_limit)),
+        )
+        .route(
+            alertmanager::SILENCE,
+            get(alertmanager::silence).delete(alertmanager::expire_silence),
+        )
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::clone(shared))

@@ -42,6 +42,7 @@ mod json;
 mod metadata;
 mod params;
 mod query;
+mod rules;
 mod series;
 mod status;
 mod syntax;
@@ -50,10 +51,10 @@ pub(crate) mod write;
 pub use json::{Cost, data_of};
 
 pub(crate) use gate::Gate;
+pub(crate) use params::Params;
 
 use error::{ApiError, Kind};
 use gate::{Ticket, Turned};
-use params::Params;
 
 pub(crate) const ROOT: &str = "/api/v1";
 
@@ -100,8 +101,8 @@ const ENDPOINTS: &[Endpoint] = &[
     asking("label/*/values", "label_values", false, Work::Lookup, series::label_values),
     asking("series", "series", true, Work::Lookup, series::series),
     asking("metadata", "metadata", false, Work::Lookup, metadata::metadata),
-    asking("rules", "rules", false, Work::None, status::rules),
-    asking("alerts", "alerts", false, Work::None, status::alerts),
+    asking("rules", "rules", false, Work::None, rules::rules),
+    asking("alerts", "alerts", false, Work::None, rules::alerts),
     asking("targets", "targets", false, Work::None, status::targets),
     asking("status/buildinfo", "buildinfo", false, Work::None, status::buildinfo),
     asking("status/runtimeinfo", "runtimeinfo", false, Work::None, status::runtimeinfo),

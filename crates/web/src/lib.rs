@@ -4,6 +4,7 @@
 //! is told to allow, comes in with a [`Site`]. It changes nothing itself; what a request asks to
 //! be changed leaves as a [`Command`].
 
+pub mod alertmanager;
 mod answer;
 mod api;
 mod body;

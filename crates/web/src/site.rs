@@ -2,8 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use farol_alert::{
+    Board, Routing,
+    silences::{Draft, SilenceError},
+};
 use farol_collect::textfile;
-use farol_model::{Batch, Current, Sample, Timestamp};
+use farol_model::{Batch, Current, Memory, Sample, Text, Timestamp};
 use farol_query::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -14,6 +18,12 @@ use crate::door::Opening;
 pub struct Site {
     /// What is true now; published whole by its owner after every change.
     pub current: watch::Receiver<Arc<Current>>,
+    /// What is remembered of alerts, silences, messages and treatments; published whole as well.
+    pub memory: watch::Receiver<Arc<Memory>>,
+    /// Who is told of which alerts, as it is configured.
+    pub routing: watch::Receiver<Arc<Routing>>,
+    /// The rules that are loaded, and how evaluating them went.
+    pub rules: Arc<dyn Fn() -> Board + Send + Sync>,
     /// False while the journal is being replayed.
     pub ready: watch::Receiver<bool>,
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -42,6 +52,10 @@ pub enum Command {
     Reload { reply: oneshot::Sender<Result<(), String>> },
     /// Journal samples that another program has sent; the answer says that they are, or why not.
     Write { batch: Batch, reply: oneshot::Sender<Result<(), String>> },
+    /// Make or change a silence; the answer is its id, once it is remembered.
+    Silence { draft: Draft, reply: oneshot::Sender<Result<Text, SilenceError>> },
+    /// End one.
+    Expire { id: Text, reply: oneshot::Sender<Result<(), SilenceError>> },
 }
 
 /// The store, as far as people ask about it.

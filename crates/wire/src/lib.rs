@@ -5,3 +5,4 @@
 
 pub mod exposition;
 pub mod remote_write;
+pub mod yaml;

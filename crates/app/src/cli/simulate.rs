@@ -3,18 +3,20 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use farol_disk::{Disk, RealDisk};
 use farol_model::Timestamp;
 
 use super::Out;
 use crate::{
     clock,
     config::{self, Config},
-    simulate::{self, Script, Written},
+    simulate::{self, Script, Written, recording::Recording},
 };
 
 const LONG_ABOUT: &str = "\
@@ -24,7 +26,10 @@ journal and store as `farol run` would.
 The same arguments write the same lines into an empty folder. Two things differ from what `run` writes: collectors take no \
 time (their durations are 0, those of Farol's own work are left out), and nothing is probed. One thing depends \
 on the machine this runs on: the sizes of file systems, which only a system call tells; \
-`--no-collector.filesystem` leaves them out.";
+`--no-collector.filesystem` leaves them out.
+
+Where --from is a machine's journal of an hour or more, pieces of it that the seed chooses are played one after the \
+other: weeks of what a machine really said.";
 
 pub(super) fn configure(command: Command) -> Command {
     config::add_flags(command)
@@ -39,7 +44,7 @@ pub(super) fn configure(command: Command) -> Command {
                 .required(true)
                 .action(ArgAction::Append)
                 .value_parser(value_parser!(PathBuf))
-                .help("A recorded machine (proc, sys, root, run); several take equal shares of the time, in order"),
+                .help("A recorded machine (proc, sys, root, run); several take equal shares of the time, in order. Or the journal of one"),
         )
         .arg(
             Arg::new("for")
@@ -52,8 +57,7 @@ pub(super) fn configure(command: Command) -> Command {
             Arg::new("start")
                 .long("start")
                 .value_name("TIME")
-                .default_value("2026-01-01T00:00:00Z")
-                .help("When it begins"),
+                .help("When it begins [default: 2026-01-01T00:00:00Z; with a journal, when that began]"),
         )
         .arg(
             Arg::new("speed")
@@ -68,6 +72,14 @@ pub(super) fn configure(command: Command) -> Command {
                 .value_name("SEED")
                 .value_parser(value_parser!(u64))
                 .help("Let values move from tick to tick, in a way that the seed decides; they stand still without"),
+        )
+        .arg(
+            Arg::new("seed")
+                .long("seed")
+                .value_name("SEED")
+                .value_parser(value_parser!(u64))
+                .default_value("1")
+                .help("Which pieces of a journal come after one another"),
         )
 }
 
@@ -86,9 +98,14 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
 }
 
 fn script(matches: &ArgMatches) -> anyhow::Result<Script> {
-    let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-    let start = parse_start(text("start"))?;
-    let span = parse_span(text("for"))?;
+    let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+    let recording = recording(matches)?;
+    let start = match (text("start"), &recording) {
+        (Some(start), _) => parse_start(start)?,
+        (None, Some((recording, _))) => recording.start,
+        (None, None) => parse_start("2026-01-01T00:00:00Z")?,
+    };
+    let span = parse_span(text("for").unwrap_or_default())?;
     check_end(start, span)?;
     let speed = matches.get_one::<f64>("speed").copied();
     if speed.is_some_and(|speed| !(speed.is_finite() && speed > 0.0)) {
@@ -96,15 +113,42 @@ fn script(matches: &ArgMatches) -> anyhow::Result<Script> {
     }
     let flags = config::flags_from(matches);
     let folders = matches.get_many::<PathBuf>("from").into_iter().flatten();
-    let mut machines = folders
-        .map(|folder| recorded_machine(folder, &flags))
-        .collect::<anyhow::Result<Vec<Config>>>()?;
+    let mut machines = match &recording {
+        None => {
+            folders.map(|folder| recorded_machine(folder, &flags)).collect::<anyhow::Result<_>>()?
+        }
+        Some((recording, _)) => {
+            let mut config = config::from_process(with_logs(&flags))?.config;
+            config.host_name = recording.host.clone();
+            vec![config]
+        }
+    };
     // They are one machine that changes, and keeps its name.
     if let Some((first, others)) = machines.split_first_mut() {
         others.iter_mut().for_each(|other| other.host_name = first.host_name.clone());
     }
     let wander = matches.get_one::<u64>("wander").copied();
-    Ok(Script { machines, start, span, speed, wander })
+    Ok(Script { machines, start, span, speed, wander, recording })
+}
+
+/// The journal that is to be played, where the folder is one.
+fn recording(matches: &ArgMatches) -> anyhow::Result<Option<(Arc<Recording>, u64)>> {
+    let folders: Vec<&PathBuf> = matches.get_many("from").into_iter().flatten().collect();
+    let is_journal = |folder: &Path| {
+        let names =
+            folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.into_iter().any(|name| name.to_string_lossy().starts_with("metrics-"))
+    };
+    if !folders.iter().any(|folder| is_journal(folder)) {
+        return Ok(None);
+    }
+    let [folder] = folders.as_slice() else {
+        anyhow::bail!("--from: a journal is played alone; name one folder");
+    };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let recording = Recording::read(&disk, folder)?;
+    let seed = matches.get_one::<u64>("seed").copied().unwrap_or(1);
+    Ok(Some((Arc::new(recording), seed)))
 }
 
 /// The configuration of a Farol that watches this machine.
@@ -121,16 +165,21 @@ fn recorded_machine(folder: &Path, flags: &[(String, String)]) -> anyhow::Result
         let path = path.to_str().with_context(|| format!("--from {path:?}: not UTF-8"))?;
         anyhow::Ok((flag.to_owned(), path.to_owned()))
     };
-    // Of several flags the last counts: the journal goes below the data unless a flag says otherwise
-    // (a file or the environment may name the real one's place), and the machine is always this one.
-    let data = flags.iter().rev().find(|(name, _)| name == "data");
-    let logs = data.map(|(_, data)| ("logs".to_owned(), format!("{data}/logs")));
-    let mut all: Vec<(String, String)> = logs.into_iter().chain(flags.iter().cloned()).collect();
+    // The machine is always this one, whatever a flag says.
+    let mut all = with_logs(flags);
     all.push(path("path.procfs", "proc")?);
     all.push(path("path.sysfs", "sys")?);
     all.push(path("path.rootfs", "root")?);
     all.push(path("path.run", "run")?);
     Ok(config::from_process(all)?.config)
+}
+
+/// Of several flags the last counts: the journal goes below the data unless a flag says otherwise (a file
+/// or the environment may name the real one's place).
+fn with_logs(flags: &[(String, String)]) -> Vec<(String, String)> {
+    let data = flags.iter().rev().find(|(name, _)| name == "data");
+    let logs = data.map(|(_, data)| ("logs".to_owned(), format!("{data}/logs")));
+    logs.into_iter().chain(flags.iter().cloned()).collect()
 }
 
 fn parse_start(text: &str) -> anyhow::Result<Timestamp> {

@@ -21,7 +21,7 @@ use super::{
     settings::SETTINGS,
     types::{
         Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-        Retention, Store, Web,
+        Retention, Rules, Store, Web,
     },
     units,
     values::{Draft, Value},
@@ -253,6 +253,12 @@ impl Values {
                 job: Text::from(self.text("store.job")),
             },
             query: self.query(),
+            rules: Rules {
+                files: self.paths("rules.files"),
+                stock: self.bool("rules.stock"),
+                interval: self.duration("rules.interval"),
+                timeout: self.duration("rules.timeout"),
+            },
             collectors: self.collectors(on),
             process_groups: match self.value("process_groups") {
                 Value::ProcessGroups(groups) => groups.clone(),

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use farol_wire::yaml::{self, Content, Mark, Node};
+
 use super::{
     Inputs,
     flags::{FlagRow, Sets, flags},
@@ -17,7 +19,6 @@ use super::{
     settings::{SETTINGS, Setting},
     units,
     values::{self, Parsed, Value},
-    yaml::{self, Content, Mark, Node},
 };
 
 /// Where a configuration is looked for when nobody names one.

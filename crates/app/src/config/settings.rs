@@ -267,6 +267,11 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("query.lookback_delta", duration(1, 24 * HOUR), "5m", "How far back a query looks for the last sample of a series."),
     Setting::new("query.log_slower_than", duration(0, HOUR), "5s", "Queries that take longer are logged with their text and the dashboard they are of."),
 
+    Setting::new("rules.files", Kind::Paths, "none", "Files of alerting and recording rules as Prometheus reads them, and of what Farol is told of its rules besides; a part of a path may hold `*` and `?`."),
+    Setting::new("rules.stock", Kind::Bool, "true", "Whether the rules that Farol brings along are evaluated too."),
+    Setting::new("rules.interval", duration(1000, HOUR), "15s", "How often the groups of rules are evaluated that say no interval."),
+    Setting::new("rules.timeout", duration(100, HOUR), "10s", "How long evaluating one group may take."),
+
     Setting::new("collectors.none", Kind::Bool, "false", "Whether no collector runs at all, whatever else is said of them: Farol as a store alone.")
         .also(&[Alias::of("no-collectors")]),
     Setting::new("collectors.enable", Kind::Collectors, "none", "Collectors to turn on besides those that are on by default.")

@@ -34,6 +34,7 @@ pub struct Config {
     pub store: Store,
     /// What a query may take, over HTTP and at the terminal alike.
     pub query: farol_web::Queries,
+    pub rules: Rules,
     pub collectors: Collectors,
     pub process_groups: Vec<ProcessGroup>,
     pub probes: Probes,
@@ -44,6 +45,18 @@ pub struct Config {
 pub enum Group {
     Id(u32),
     Name(String),
+}
+
+/// Where the rules are, and how often they are evaluated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The last part and those before may hold `*` and `?`.
+    pub files: Vec<PathBuf>,
+    /// Whether those that are part of the program are evaluated too.
+    pub stock: bool,
+    /// Of groups that say none.
+    pub interval: Duration,
+    pub timeout: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use farol_collect::COLLECTORS;
+use farol_wire::yaml::{Content, Key, Node};
 use regex::Regex;
 
 use super::{
@@ -19,7 +20,6 @@ use super::{
     settings::{GROUP_FIELDS, Kind, PROBE_FIELDS, Setting, TextRule},
     types::{Pattern, ProcessGroup, Target},
     units::{self, Wrong},
-    yaml::{Content, Key, Node},
 };
 
 /// A value of any kind; which one is decided by the setting's row.

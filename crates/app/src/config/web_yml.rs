@@ -16,12 +16,12 @@ use farol_web::door::{
     CIPHER_SUITES, CURVES, ClientAuth, Door, Hash, HeaderName, HeaderValue, Part, Rate, Tls,
     TlsSettings, Users, Version,
 };
+use farol_wire::yaml::{self, Content, Mark, Node};
 
 use super::{
     nearest,
     problem::{Problem, Problems, Source},
     reason,
-    yaml::{self, Content, Mark, Node},
 };
 
 /// What the file and the files it names come to.

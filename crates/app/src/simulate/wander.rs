@@ -12,6 +12,8 @@ use std::{
 use farol_collect::describe;
 use farol_model::{Kind, Labels, Sample, Text};
 
+use super::next_random;
+
 /// Tables of `farol_collect` that do not tell what was read from the machine.
 const NOT_OF_THE_MACHINE: [&str; 3] = ["farol", "scrape", "summary"];
 
@@ -59,13 +61,13 @@ impl Walk {
         let mut hasher = DefaultHasher::new();
         (seed, series).hash(&mut hasher);
         let mut random = hasher.finish();
-        let stride = 1 << (next(&mut random) % 14);
+        let stride = 1 << (next_random(&mut random) % 14);
         Some(Walk { random, kind: description.kind, stride, added: 0.0 })
     }
 
     fn step(&mut self, recorded: f64) -> f64 {
         // From 0 to 1, in steps that a double holds.
-        let draw = (next(&mut self.random) >> 11) as f64 / (1_u64 << 53) as f64;
+        let draw = (next_random(&mut self.random) >> 11) as f64 / (1_u64 << 53) as f64;
         let is_whole = recorded.fract() == 0.0;
         if !recorded.is_finite() || is_whole && recorded.abs() <= 1.0 {
             return recorded;
@@ -80,15 +82,6 @@ impl Walk {
         let value = ((recorded + self.added) * grain).round() / grain;
         if recorded >= 0.0 { value.max(0.0) } else { value }
     }
-}
-
-/// SplitMix64.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod panels;
 mod parity;
 mod program;
 mod query;
+mod quiet_week;
 mod remote_write;
 mod rules;
 mod simulate;

@@ -64,14 +64,22 @@ fn the_stock_rules_ask_for_metrics_that_farol_has() {
         let yields = fs::read_to_string(host.unwrap().path().join("expected.prom"));
         offered.push_str(&yields.unwrap_or_default());
     }
-    let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
-    let offered: BTreeSet<&str> = offered.split(|char| !is_part(char)).collect();
+    let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == ':';
+    let mut offered: BTreeSet<&str> = offered.split(|char| !is_part(char)).collect();
+    let texts: Vec<(PathBuf, String)> = files(&folder())
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect();
+    let lines = texts.iter().flat_map(|(_, text)| text.lines());
+    offered.extend(lines.filter_map(|line| line.trim().strip_prefix("- record: ")));
     let mut asked = 0;
-    for path in files(&folder()) {
-        let text = fs::read_to_string(&path).unwrap();
+    for (path, text) in &texts {
         let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
         for word in lines.flat_map(|line| line.split(|char| !is_part(char))) {
-            if ["node_", "farol_", "monitoring_"].iter().any(|prefix| word.starts_with(prefix)) {
+            if ["node_", "farol_", "monitoring_", "instance:"]
+                .iter()
+                .any(|prefix| word.starts_with(prefix))
+            {
                 assert!(offered.contains(word), "{}: {word}", path.display());
                 asked += 1;
             }

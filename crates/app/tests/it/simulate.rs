@@ -10,7 +10,7 @@ use std::{
 
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Item, Reader, StartAt};
-use farol_model::{Lane, Record, Snapshot, Stream};
+use farol_model::{Lane, Record, Sample, Snapshot, Stream};
 use farol_store::{Config, Matcher, Opened, Range, Store};
 
 use crate::world::{farol, repository};
@@ -81,6 +81,32 @@ fn machines_take_turns_under_the_name_of_the_first() {
     assert!(first.difference(&other).count() > 10, "series end");
     assert!(other.difference(&first).count() > 10, "others begin");
     assert_eq!(first, again);
+}
+
+#[test]
+fn a_recorded_hour_is_played_on_and_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = repository().join("fixtures/recordings/quiet");
+    let play = |below: &str, seed: &str| {
+        let data = folder.path().join(below);
+        let (from, data) = (recording.to_str().unwrap(), data.to_str().unwrap());
+        let arguments = ["simulate", "--from", from, "--for", "3h", "--data", data, "--seed", seed];
+        let (said, complained, code) = farol(&arguments);
+        assert_eq!((code, complained.as_str()), (Some(0), ""));
+        assert!(said.starts_with("900 snapshots, "), "{said}");
+        snapshots(&Path::new(data).join("logs"))
+    };
+    let played = play("a", "1");
+    assert!(played.iter().all(|snapshot| snapshot.host == "quiet"));
+    let of_lane = |lane| played.iter().filter(move |snapshot| snapshot.lane == lane);
+    assert_eq!((of_lane(Lane::Fast).count(), of_lane(Lane::Slow).count()), (720, 180));
+    let switches = of_lane(Lane::Fast).map(|snapshot| {
+        let find = |sample: &&Sample| sample.name == "node_context_switches_total";
+        snapshot.samples.iter().find(find).unwrap().value
+    });
+    assert!(switches.is_sorted_by(|before, after| before < after));
+    assert_eq!(played, play("b", "1"));
+    assert_ne!(played, play("c", "2"));
 }
 
 #[test]

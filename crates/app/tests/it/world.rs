@@ -240,5 +240,10 @@ pub(crate) fn write(path: &Path, text: &str) {
 
 /// A number of rounds: the short form in `make test`, the full one in `make torture`.
 pub(crate) fn rounds(short: usize, full: usize) -> usize {
+    form(short, full)
+}
+
+/// What holds in `make test`, or what holds in `make torture`.
+pub(crate) fn form<T>(short: T, full: T) -> T {
     if std::env::var_os("FAROL_TORTURE").is_some() { full } else { short }
 }

@@ -171,13 +171,13 @@ fn a_repeated_line_is_dropped_and_counted() {
 #[test]
 fn a_line_of_a_later_version_is_named_and_skipped() {
     let disk = memory();
-    let mut line = br#"{"seq":0,"ts":"2026-11-22T10:00:00.000Z","kind":"alert""#.to_vec();
+    let mut line = br#"{"seq":0,"ts":"2026-11-22T10:00:00.000Z","kind":"omen""#.to_vec();
     let crc = crc32fast::hash(&line);
     line.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}\n").as_bytes());
     disk.put(&path(FIRST), line);
     let items = read_all(&disk, Stream::Metrics);
     assert_eq!(items.len(), 1);
-    assert!(damages(&items)[0].what.contains("alert"), "{items:?}");
+    assert!(damages(&items)[0].what.contains("omen"), "{items:?}");
 }
 
 proptest! {

@@ -3,10 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
+mod alerts;
 mod crash;
 mod damage;
 mod follow;
 mod full_disk;
 mod history;
+mod recall;
 mod round_trip;
 mod upkeep;

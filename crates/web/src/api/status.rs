@@ -1,4 +1,4 @@
-//! `status/*`, `targets`, `rules`, `alerts`: what the server says of itself.
+//! `status/*`, `targets`: what the server says of itself.
 
 use std::fmt::Write as _;
 
@@ -113,19 +113,11 @@ pub(super) fn targets(_asked: &Asked<'_>) -> Result<Vec<u8>, ApiError> {
     Ok(success(&json!({ "activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {} })))
 }
 
-pub(super) fn rules(_asked: &Asked<'_>) -> Result<Vec<u8>, ApiError> {
-    Ok(success(&json!({ "groups": [] })))
-}
-
-pub(super) fn alerts(_asked: &Asked<'_>) -> Result<Vec<u8>, ApiError> {
-    Ok(success(&json!({ "alerts": [] })))
-}
-
-fn success(data: &Value) -> Vec<u8> {
+pub(super) fn success(data: &Value) -> Vec<u8> {
     written::success(|out| out.extend_from_slice(data.to_string().as_bytes()))
 }
 
-fn rfc3339(at: Timestamp) -> Option<String> {
+pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
     let at = jiff::Timestamp::from_millisecond(at.as_millis()).ok()?;
     Some(format!("{at:.3}"))
 }

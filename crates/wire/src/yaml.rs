@@ -1,8 +1,8 @@
 //! YAML text to a small tree in which each value knows its line.
 //!
-//! Only what a configuration needs: one document of mappings, lists and scalars. Anchors, aliases,
-//! merge keys and tags are refused, which also disarms the files that expand to gigabytes; depth
-//! is bounded while reading, so that no file can exhaust the stack.
+//! Only what a configuration or a file of rules needs: one document of mappings, lists and scalars.
+//! Anchors, aliases, merge keys and tags are refused, which also disarms the files that expand to
+//! gigabytes; depth is bounded while reading, so that no file can exhaust the stack.
 
 use std::collections::HashMap;
 
@@ -10,24 +10,25 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 /// A place in the text, both counted from 1; (0, 0) where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mark {
-    pub(super) line: usize,
-    pub(super) column: usize,
+pub struct Mark {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// A value and where it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub mark: Mark,
+    pub content: Content,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
-    pub(super) mark: Mark,
-    pub(super) content: Content,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Content {
+pub enum Content {
     /// Nothing, `~` or `null`.
     Empty,
     /// An alias: a fault was noted, more need not be said.
     Refused,
-    /// Any other scalar. Its type is what the setting says, not what it looks like.
+    /// Any other scalar. Its type is what its key says, not what it looks like.
     Scalar(String),
     List(Vec<Node>),
     /// In the order of the file; keys are unique.
@@ -35,34 +36,34 @@ pub(super) enum Content {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Key {
-    pub(super) mark: Mark,
-    pub(super) text: String,
+pub struct Key {
+    pub mark: Mark,
+    pub text: String,
 }
 
 /// What is wrong with the text, as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) mark: Mark,
-    pub(super) sentence: String,
+pub struct Fault {
+    pub mark: Mark,
+    pub sentence: String,
 }
 
 impl Node {
-    pub(super) fn scalar(text: impl Into<String>) -> Node {
+    pub fn scalar(text: impl Into<String>) -> Node {
         Node { mark: Mark::default(), content: Content::Scalar(text.into()) }
     }
 
-    pub(super) fn list(items: Vec<Node>) -> Node {
+    pub fn list(items: Vec<Node>) -> Node {
         Node { mark: Mark::default(), content: Content::List(items) }
     }
 }
 
-/// No setting lies deeper than five.
+/// Nobody writes deeper than six.
 const MOST_LEVELS: usize = 16;
 
 /// The text's tree, and the faults that did not keep it from being read on. An empty text is
 /// [`Content::Empty`].
-pub(super) fn parse(text: &str) -> (Node, Vec<Fault>) {
+pub fn parse(text: &str) -> (Node, Vec<Fault>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader { parser: Parser::new_from_str(text), faults: Vec::new() };
     let empty = Node { mark: Mark { line: 1, column: 1 }, content: Content::Empty };
@@ -91,10 +92,7 @@ impl<'a> Reader<'a> {
                 Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
                 Event::StreamEnd => return Ok(root),
                 Event::DocumentStart(_) if root.is_some() => {
-                    return Err(fault(
-                        mark,
-                        "a second document starts here; a configuration is one",
-                    ));
+                    return Err(fault(mark, "a second document starts here; a file holds one"));
                 }
                 Event::DocumentStart(_) => {
                     let (event, span) = self.next()?;
@@ -113,7 +111,7 @@ impl<'a> Reader<'a> {
     fn node(&mut self, event: Event<'a>, span: Span, level: usize) -> Result<Node, Fault> {
         let mark = mark_of(span);
         if level > MOST_LEVELS {
-            return Err(fault(mark, "more levels below each other than any setting has"));
+            return Err(Fault { mark, sentence: format!("more than {MOST_LEVELS} levels deep") });
         }
         let content = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -148,7 +146,7 @@ impl<'a> Reader<'a> {
             self.faults.push(fault(mark, "anchors (&name) are not read; write each value out"));
         }
         if tagged {
-            self.faults.push(fault(mark, "tags (!name) are not read; the setting knows its type"));
+            self.faults.push(fault(mark, "tags (!name) are not read; write the value without one"));
         }
     }
 
@@ -189,7 +187,7 @@ impl<'a> Reader<'a> {
         };
         match pairs.lines.get(&text) {
             Some(line) => {
-                let sentence = format!("{} was already given in line {line}", super::quoted(&text));
+                let sentence = format!("{} was already given in line {line}", quoted(&text));
                 self.faults.push(Fault { mark, sentence });
             }
             None => {
@@ -249,7 +247,37 @@ fn syntax_fault(error: &ScanError) -> Fault {
     } else if info.contains("simple key expect") {
         "a line that is neither \"key: value\" nor \"- item\"".to_owned()
     } else {
-        format!("is not YAML: {}", super::shortened(info))
+        format!("is not YAML: {}", shortened(info))
     };
     Fault { mark, sentence }
+}
+
+/// The candidate that a slip of the finger could have meant.
+pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    const LONGEST: usize = 64;
+    if given.len() > LONGEST {
+        return None;
+    }
+    let most = (given.chars().count() / 3).clamp(1, 3);
+    let distance = |candidate: &str| {
+        let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+        strsim::damerau_levenshtein(&plain(given), &plain(candidate))
+    };
+    let measured = candidates.map(|candidate| (distance(candidate), candidate));
+    let (_, found) = measured.filter(|(distance, _)| *distance <= most).min()?;
+    Some(found.to_owned())
+}
+
+/// Someone else's text for a message: in quotes, escaped, and not endless.
+pub fn quoted(text: &str) -> String {
+    format!("{:?}", shortened(text))
+}
+
+/// The same without quotes and as it is.
+pub fn shortened(text: &str) -> String {
+    const MOST: usize = 80;
+    match text.char_indices().nth(MOST) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }

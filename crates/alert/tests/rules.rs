@@ -1,0 +1,101 @@
+//! What a file of rules comes to, and what is wrong with one.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test reads the files of the repository and panics where it fails"
+)]
+
+use std::{path::Path, time::Duration};
+
+use farol_alert::{Defaults, Missing, Recovery, Rule, RuleSet};
+
+fn repository() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn parsed(files: &[(&str, &str)]) -> RuleSet {
+    RuleSet::parse(files, &Defaults::default()).unwrap_or_else(|errors| panic!("{errors:#?}"))
+}
+
+fn wrong(files: &[(&str, &str)]) -> Vec<String> {
+    let errors = RuleSet::parse(files, &Defaults::default()).unwrap_err();
+    errors.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_stock_rules_are_read() {
+    let folder = repository().join("infra/prometheus/rules");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let (host, farol) = (read("host.yml"), read("farol.yml"));
+    let set = parsed(&[("host.yml", &host), ("farol.yml", &farol)]);
+    assert!(set.rules().count() > 20);
+    let (group, Rule::Alert(rule)) = set.rules().next().unwrap() else { panic!("an alert") };
+    assert_eq!(group.interval, Duration::from_secs(60));
+    assert_eq!(rule.id, "HostCpuBusy{severity=\"warning\"}");
+    assert_eq!(rule.hold, Duration::from_secs(15 * 60));
+}
+
+const RULES: &str = r#"
+groups:
+  - name: host
+    interval: 15s
+    limit: 10
+    labels: {team: ops, severity: info}
+    rules:
+      - record: instance:load:ratio
+        expr: node_load1 / 4
+      - alert: Disk
+        expr: |-
+          100 * used / size > 80
+          and size < 8 * 1024 ^ 3
+        for: 5m
+        keep_firing_for: 1m
+        labels: {severity: warning}
+        annotations: {summary: "{{ $value }} %"}
+      - alert: Disk
+        expr: (free < 8 * 1024 ^ 3)
+        labels: {severity: critical}
+"#;
+
+#[test]
+fn our_file_says_more_of_the_rules_it_names() {
+    let ours = r#"
+farol_rules:
+  - {alert: Disk, severity: warning, recover_level: 75, missing: fire}
+  - alert: Disk
+    group: host
+    labels: {severity: critical}
+    recover_level: 10e9
+    flapping: {firings: 4, within: 1h, settle: 10m}
+  - {alert: Disk, remedy: cleanup_temp_files}
+"#;
+    // The order of the files does not matter.
+    let set = parsed(&[("farol-rules.yml", ours), ("host.yml", RULES)]);
+    let alerts: Vec<_> = set
+        .rules()
+        .filter_map(|(_, rule)| match rule {
+            Rule::Alert(rule) => Some(rule),
+            Rule::Record(_) => None,
+        })
+        .collect();
+    assert_eq!(alerts[0].id, "Disk{severity=\"warning\",team=\"ops\"}");
+    assert_eq!(alerts[0].missing, Missing::Fire);
+    let Some(Recovery::Level { level, text, .. }) = &alerts[0].recovery else { panic!() };
+    assert_eq!(*level, 75.0);
+    assert_eq!(text, "100 * used / size > 75\nand size < 8 * 1024 ^ 3");
+    let Some(Recovery::Level { text, .. }) = &alerts[1].recovery else { panic!() };
+    assert_eq!(text, "(free < 10000000000)");
+    assert_eq!(alerts[1].flapping.unwrap().firings, 4);
+    assert!(alerts.iter().all(|rule| rule.remedy.as_deref() == Some("cleanup_temp_files")));
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_with_its_place() {
+    let errors = wrong(&[
+        ("a.yml", "groups:\n- name: a\n  rule: []\n- name: a\n  limit: x\n"),
+        ("b.yml", "a: ["),
+    ]);
+    assert_eq!(errors.len(), 4, "{errors:#?}");
+    assert_eq!(errors[0], "a.yml:3:3: unknown key \"rule\" in a group; did you mean \"rules\"?");
+}

@@ -1,0 +1,271 @@
+//! The `rules` thread: evaluates each group of rules when it is due, on the store, with a deadline,
+//! and hands what it found to the core, which alone decides what becomes of the alerts.
+//!
+//! Groups are evaluated one after the other, on multiples of their interval, so that two that start
+//! together agree. What is late is left out and counted, never made up for. The thread also sums up
+//! each hour that is over.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use farol_alert::{
+    Board, Group, RuleSet,
+    evaluate::{EvalOptions, GroupState, evaluate},
+    summary,
+};
+use farol_collect::own;
+use farol_model::{Batch, Labels, Memory, Record, Series, Text, Timestamp};
+use farol_query::{Limits, Stop};
+use tokio::sync::{oneshot, watch};
+
+use crate::{clock, core::Event, history::ReaderSlot, threads};
+
+/// The step of a subquery that names none: Prometheus' default for it.
+const SUBQUERY_STEP: Duration = Duration::from_secs(60);
+/// How long the core may take to apply what was found, and the store to take what was recorded.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The thread looks up at least so often.
+const LOOK_UP: Duration = Duration::from_secs(1);
+/// What the thread goes by; replaced whole at a reload.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub rules: Arc<RuleSet>,
+    /// How long one group may take.
+    pub timeout: Duration,
+    pub lookback: Duration,
+    pub limits: Limits,
+    pub external_url: String,
+    pub host: Text,
+}
+
+#[derive(Debug)]
+pub struct Rules {
+    to: SyncSender<Message>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Replace(Box<Plan>),
+    Stop,
+}
+
+/// What the thread works with.
+pub struct Surroundings {
+    pub reader: ReaderSlot,
+    pub memory: watch::Receiver<Arc<Memory>>,
+    pub core: SyncSender<Event>,
+    pub board: Arc<Mutex<Board>>,
+    pub own: Arc<own::Board>,
+}
+
+impl std::fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Surroundings")
+    }
+}
+
+impl Rules {
+    pub fn start(plan: Plan, surroundings: Surroundings) -> std::io::Result<Rules> {
+        let (to, inbox) = sync_channel(4);
+        let mut evaluating = Evaluating::new(plan, surroundings);
+        let thread =
+            thread::Builder::new().name("rules".into()).spawn(move || evaluating.run(&inbox))?;
+        Ok(Rules { to, thread })
+    }
+
+    /// From the next evaluation on.
+    pub fn replace(&self, plan: Plan) {
+        threads::send_within(&self.to, Message::Replace(Box::new(plan)), PATIENCE);
+    }
+
+    /// An evaluation that is under way ends by its own deadline.
+    pub fn stop(self, patience: Duration) {
+        self.to.try_send(Message::Stop).ok();
+        threads::join_within(self.thread, patience);
+    }
+}
+
+struct Evaluating {
+    plan: Plan,
+    around: Surroundings,
+    /// In the order of the groups.
+    groups: Vec<Scheduled>,
+    /// The last hour that was looked at, whether or not the store had anything of it.
+    summed_up: Option<Timestamp>,
+}
+
+struct Scheduled {
+    due: Timestamp,
+    state: GroupState,
+}
+
+impl Evaluating {
+    fn new(plan: Plan, around: Surroundings) -> Evaluating {
+        let mut evaluating = Evaluating { plan, around, groups: Vec::new(), summed_up: None };
+        evaluating.schedule();
+        evaluating
+    }
+
+    /// All groups are due at once; what a group knew of its series before is not needed.
+    fn schedule(&mut self) {
+        let now = clock::now();
+        let rules = &self.plan.rules;
+        let scheduled = |_: &Arc<Group>| Scheduled { due: now, state: GroupState::default() };
+        self.groups = rules.groups.iter().map(scheduled).collect();
+        *self.around.board.lock().unwrap_or_else(PoisonError::into_inner) =
+            Board::new(Arc::clone(rules));
+        self.around.own.update(|figures| {
+            let groups = rules.groups.iter();
+            let kept = |group: &Arc<Group>| {
+                let figures = figures.alerting.groups.get(&group.name).copied();
+                (group.name.clone(), figures.unwrap_or_default())
+            };
+            figures.alerting.groups = groups.map(kept).collect();
+        });
+    }
+
+    fn run(&mut self, inbox: &Receiver<Message>) {
+        loop {
+            match inbox.recv_timeout(self.pause()) {
+                Ok(Message::Replace(plan)) => {
+                    self.plan = *plan;
+                    self.schedule();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let reader = self.around.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(reader) = reader {
+                self.evaluate_what_is_due(&reader);
+                self.sum_up(&reader);
+            }
+        }
+    }
+
+    /// Until the next group is due. A clock that was set back must not make it long.
+    fn pause(&self) -> Duration {
+        let now = clock::now();
+        let next = self.groups.iter().map(|group| group.due.since(now)).min();
+        next.unwrap_or(LOOK_UP).min(LOOK_UP)
+    }
+
+    fn evaluate_what_is_due(&mut self, reader: &farol_store::Reader) {
+        for place in 0..self.groups.len() {
+            let now = clock::now();
+            let group = Arc::clone(&self.plan.rules.groups[place]);
+            let due = self.groups[place].due;
+            let set_back = due.since(now) > group.interval;
+            if due > now && !set_back {
+                continue;
+            }
+            let interval = group.interval.as_millis().max(1);
+            let missed = if set_back { 0 } else { now.since(due).as_millis() / interval };
+            self.groups[place].due = clock::next_on_grid(now, group.interval);
+            self.evaluate(place, &group, reader, now, u64::try_from(missed).unwrap_or(u64::MAX));
+        }
+    }
+
+    fn evaluate(
+        &mut self,
+        place: usize,
+        group: &Arc<Group>,
+        reader: &farol_store::Reader,
+        now: Timestamp,
+        missed: u64,
+    ) {
+        let lap = clock::lap();
+        let timeout = self.plan.timeout;
+        let watch = move || (lap.elapsed() > timeout).then_some(Stop::TimedOut);
+        let memory = self.around.memory.borrow().clone();
+        let core = &self.around.core;
+        let options = EvalOptions {
+            external_labels: &Labels::empty(),
+            external_url: &self.plan.external_url,
+            lookback: self.plan.lookback,
+            subquery_step: SUBQUERY_STEP,
+            now: Some(now),
+            limits: self.plan.limits,
+            watch: &watch,
+            lap: &|| lap.elapsed(),
+        };
+        let state = &mut self.groups[place].state;
+        let mut record = |series| record(core, now, series);
+        let result = evaluate(group, reader, &memory.alerts, now, state, &mut record, &options);
+        self.note(place, &result, missed);
+        let (applied, done) = sync_channel(1);
+        if threads::send_within(core, Event::Evaluated { result, applied }, PATIENCE)
+            && done.recv_timeout(PATIENCE).is_ok()
+        {
+            self.record_alerts(place, group, now);
+        }
+    }
+
+    /// `ALERTS` and `ALERTS_FOR_STATE`, as Prometheus records them.
+    fn record_alerts(&mut self, place: usize, group: &Group, now: Timestamp) {
+        let memory = self.around.memory.borrow().clone();
+        let series = self.groups[place].state.alert_series(group, &memory.alerts, now);
+        if series.is_empty() {
+            return;
+        }
+        if let Err(error) = record(&self.around.core, now, series) {
+            tracing::debug!(group = %group.name, error, "the series of the alerts were not recorded");
+        }
+    }
+
+    fn note(&self, place: usize, result: &farol_alert::GroupResult, missed: u64) {
+        self.around.board.lock().unwrap_or_else(PoisonError::into_inner).note(place, result);
+        let failed = result.rules.iter().filter(|rule| rule.found.is_err()).count() as u64;
+        for (rule, found) in result.group.rules.iter().zip(&result.rules) {
+            if let Err(error) = &found.found {
+                tracing::warn!(group = %result.group.name, rule = %rule.name(), %error, "a rule could not be evaluated");
+            }
+        }
+        self.around.own.update(|figures| {
+            let groups = &mut figures.alerting.groups;
+            let figures = groups.entry(result.group.name.clone()).or_default();
+            figures.evaluations += 1;
+            figures.missed += missed;
+            figures.failures += failed;
+            figures.last_seconds = result.took.as_secs_f64();
+        });
+    }
+
+    /// Hours that are over and not summed up yet.
+    fn sum_up(&mut self, reader: &farol_store::Reader) {
+        let now = clock::now();
+        let settled =
+            Timestamp::from_millis(now.as_millis().saturating_sub(HOUR_GRACE.as_millis() as i64));
+        let last = self.around.memory.borrow().last_summary;
+        for hour in summary::due_hours(last, settled) {
+            let Some(summary) = summary::summarise(reader, &self.plan.host, hour, now) else {
+                continue;
+            };
+            let (ack, _) = oneshot::channel();
+            let record = Record::Summary(summary);
+            threads::send_within(&self.around.core, Event::Remember { record, ack }, PATIENCE);
+        }
+    }
+}
+
+/// Through the core into the journal, and from there into the store, where the group's later rules
+/// find it.
+fn record(core: &SyncSender<Event>, at: Timestamp, series: Vec<Series>) -> Result<(), String> {
+    let (applied, done) = sync_channel(1);
+    let event = Event::Recorded { batch: Batch { at, series }, applied };
+    if !threads::send_within(core, event, PATIENCE) {
+        return Err("the journal's disk is too slow".to_owned());
+    }
+    match done.recv_timeout(PATIENCE) {
+        Ok(result) => result,
+        // It is in the journal; the store reads it from there.
+        Err(RecvTimeoutError::Disconnected) => Ok(()),
+        Err(RecvTimeoutError::Timeout) => Err("the store is too slow to take it".to_owned()),
+    }
+}

@@ -1,5 +1,6 @@
 //! The parts of the program `farol`; `main` only calls them.
 
+pub mod channels;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -150,9 +150,12 @@ impl Sender for Email {
 
 fn parameters(trust: &Trust, server: &Server) -> Result<TlsParameters, String> {
     let wrong = |error: lettre::transport::smtp::Error| format!("TLS cannot be set up: {error}");
-    let mut builder =
-        TlsParameters::builder(server.host.clone()).certificate_store(CertificateStore::None);
-    for root in trust.roots() {
+    let mut builder = TlsParameters::builder(server.host.clone());
+    builder = match trust.roots() {
+        Some(_) => builder.certificate_store(CertificateStore::None),
+        None => builder.certificate_store(CertificateStore::WebpkiRoots),
+    };
+    for root in trust.roots().unwrap_or_default() {
         let root = Certificate::from_der(root.to_vec()).map_err(wrong)?;
         builder = builder.add_root_certificate(root);
     }

@@ -39,7 +39,7 @@ pub(super) const LONGEST_DEMAND: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone)]
 pub struct Trust {
     config: Arc<ClientConfig>,
-    roots: Arc<[CertificateDer<'static>]>,
+    roots: Option<Arc<[CertificateDer<'static>]>>,
 }
 
 impl Trust {
@@ -48,23 +48,33 @@ impl Trust {
         let mut store = RootCertStore::empty();
         let roots: Vec<_> =
             roots.into_iter().filter(|root| store.add(root.clone()).is_ok()).collect();
+        Trust::with(store, Some(roots.into()))
+    }
+
+    /// Those that Mozilla trusts, as this program was built with them.
+    pub fn bundled() -> Trust {
+        Trust::with(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }, None)
+    }
+
+    fn with(store: RootCertStore, roots: Option<Arc<[CertificateDer<'static>]>>) -> Trust {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring knows the default versions")
             .with_root_certificates(store)
             .with_no_client_auth();
-        Trust { config: Arc::new(config), roots: roots.into() }
+        Trust { config: Arc::new(config), roots }
     }
 
-    pub(super) fn roots(&self) -> &[CertificateDer<'static>] {
-        &self.roots
+    /// `None` where they are the bundled ones.
+    pub(super) fn roots(&self) -> Option<&[CertificateDer<'static>]> {
+        self.roots.as_deref()
     }
 }
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").field("roots", &self.roots.len()).finish_non_exhaustive()
+        f.debug_struct("Trust").finish_non_exhaustive()
     }
 }
 

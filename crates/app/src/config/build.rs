@@ -264,6 +264,10 @@ impl Values {
                 Value::ProcessGroups(groups) => groups.clone(),
                 _ => Vec::new(),
             },
+            notifiers: match self.value("notify") {
+                Value::Notifiers(notifiers) => notifiers.clone(),
+                _ => Vec::new(),
+            },
             probes: Probes { icmp: self.probes("probes.icmp"), tcp: self.probes("probes.tcp") },
             log: self.log(),
         }
@@ -272,6 +276,8 @@ impl Values {
     fn web(&self) -> Web {
         Web {
             telemetry_path: self.text("web.telemetry_path").to_owned(),
+            external_url: (!self.is_open("web.external_url"))
+                .then(|| Text::from(self.text("web.external_url"))),
             allowed_hosts: self.allowed_hosts(),
             allowed_origin: (!self.is_open("web.allowed_origin"))
                 .then(|| self.text("web.allowed_origin").to_owned()),

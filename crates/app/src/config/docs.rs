@@ -83,6 +83,7 @@ file, line by line, and changes nothing.
 | address | `127.0.0.1:8000`, `[::1]:8000`, `localhost:8000`, `:8000` for every address |
 | pattern | a regular expression that matches anywhere unless anchored; `^$` excludes nothing |
 | probe | `example.org` (icmp), `example.org:443` (tcp), or `{target: …, interval: …, timeout: …}` |
+| notifier | `{name: team, discord: {webhook_url: \"${env:DISCORD_WEBHOOK_URL}\"}}` |
 
 ## Secrets
 
@@ -137,7 +138,8 @@ fn kind(kind: Kind) -> String {
         | Kind::Collectors
         | Kind::IcmpProbes
         | Kind::TcpProbes
-        | Kind::ProcessGroups => word.to_owned(),
+        | Kind::ProcessGroups
+        | Kind::Notifiers => word.to_owned(),
     }
 }
 

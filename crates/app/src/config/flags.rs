@@ -161,6 +161,7 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::IcmpProbes => "HOST",
         Kind::TcpProbes => "HOST:PORT",
         Kind::ProcessGroups => "NAME",
+        Kind::Notifiers => "NOTIFIERS",
     }
 }
 

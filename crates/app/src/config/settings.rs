@@ -64,6 +64,7 @@ pub enum Kind {
     IcmpProbes,
     TcpProbes,
     ProcessGroups,
+    Notifiers,
 }
 
 /// What a text must look like.
@@ -77,6 +78,8 @@ pub enum TextRule {
     UrlPath,
     /// `https://grafana.example`, or `*`.
     Origin,
+    /// `https://farol.example/prefix`.
+    Url,
 }
 
 impl Kind {
@@ -87,6 +90,7 @@ impl Kind {
             Kind::Text(TextRule::Group) => "group",
             Kind::Text(TextRule::UrlPath) => "URL path",
             Kind::Text(TextRule::Origin) => "origin",
+            Kind::Text(TextRule::Url) => "URL",
             Kind::Path => "path",
             Kind::Paths => "list of paths",
             Kind::Duration { .. } => "duration",
@@ -101,6 +105,7 @@ impl Kind {
             Kind::Labels => "list of labels",
             Kind::IcmpProbes | Kind::TcpProbes => "list of probes",
             Kind::ProcessGroups => "list of process groups",
+            Kind::Notifiers => "list of notifiers",
         }
     }
 
@@ -115,6 +120,7 @@ impl Kind {
                 | Kind::IcmpProbes
                 | Kind::TcpProbes
                 | Kind::ProcessGroups
+                | Kind::Notifiers
         )
     }
 }
@@ -207,6 +213,8 @@ pub const SETTINGS: &[Setting] = &[
         .unset("the machine's own name; in a container that of the host where it can be seen", "web-1"),
     Setting::new("process_groups", Kind::ProcessGroups, "none", "Groups of processes whose figures are summed up under one `name`, by patterns for `process` (its name), `unit` and `user`; all that are given must match, and the first group counts. A name alone is the processes of that name."),
 
+    Setting::new("notify", Kind::Notifiers, "none", "Who is told of alerts: each has a `name`, one of `discord`, `slack`, `email`, `webhook`, `alertmanager` and `heartbeat`, and perhaps which alerts it is told when (`match`, `group_by`, `group_wait`, `group_interval`, `repeat_interval`, `send_resolved`); `docs/alerts.md` has an example of each."),
+
     Setting::new("path.procfs", Kind::Path, "", "Where the machine's procfs is mounted.")
         .unset("found by itself: `/proc`, in a container wherever the host's is mounted", "/proc"),
     Setting::new("path.sysfs", Kind::Path, "", "Where the machine's sysfs is mounted.")
@@ -217,6 +225,8 @@ pub const SETTINGS: &[Setting] = &[
         .unset("`run` below `path.rootfs`", "/run"),
 
     Setting::new("web.telemetry_path", Kind::Text(TextRule::UrlPath), "/metrics", "Path under which metrics are exposed."),
+    Setting::new("web.external_url", Kind::Text(TextRule::Url), "", "Where people find Farol's page; messages link to it.")
+        .unset("messages have no link", "https://farol.example"),
     Setting::new("web.allowed_hosts", Kind::Hosts, "none", "Names or addresses under which pages may be asked for, besides loopback, `host_name` and the address connected to; any other is refused, against DNS rebinding. `*` allows all."),
     Setting::new("web.config_file", Kind::Path, "", "File with TLS, users and more, in the format that Prometheus' exporters share (`web.yml`).")
         .unset("plain HTTP without users", "/etc/farol/web.yml")

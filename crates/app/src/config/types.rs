@@ -4,9 +4,12 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use farol_act::notify::Protection;
 use farol_collect::{COLLECTORS, Compatibility, Entry, Host, TopCommand};
-use farol_model::{Stream, Text};
+use farol_model::{SilenceMatcher, Stream, Text};
 use regex::Regex;
+
+use super::secret::Secret;
 
 /// Everything Farol can be told. Two configurations compare equal exactly when a reload from one
 /// to the other changes nothing.
@@ -37,6 +40,8 @@ pub struct Config {
     pub rules: Rules,
     pub collectors: Collectors,
     pub process_groups: Vec<ProcessGroup>,
+    /// Their names are unique.
+    pub notifiers: Vec<Notifier>,
     pub probes: Probes,
     pub log: Log,
 }
@@ -63,6 +68,8 @@ pub struct Rules {
 pub struct Web {
     /// Starts with `/`.
     pub telemetry_path: String,
+    /// Where people find the pages, without a slash at its end.
+    pub external_url: Option<Text>,
     /// Names, in lower case, that a request's `Host` may carry besides the obvious ones.
     pub allowed_hosts: Vec<String>,
     /// Whose pages may ask and read the API, or `*`.
@@ -194,6 +201,87 @@ pub struct ProcessGroup {
     pub process: Option<Pattern>,
     pub unit: Option<Pattern>,
     pub user: Option<Pattern>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notifier {
+    pub name: Text,
+    pub receiver: Receiver,
+    pub channel: Channel,
+}
+
+/// What it is told, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// All must match; none is every alert.
+    pub matchers: Vec<SilenceMatcher>,
+    pub group_by: Vec<Text>,
+    pub group_wait: Duration,
+    pub group_interval: Duration,
+    pub repeat_interval: Duration,
+    pub send_resolved: bool,
+    /// Of one attempt.
+    pub timeout: Duration,
+    /// Whom to trust in place of the system's certificates.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Alertmanager's.
+impl Default for Channel {
+    fn default() -> Channel {
+        Channel {
+            matchers: Vec::new(),
+            group_by: vec![Text::from_static("alertname")],
+            group_wait: Duration::from_secs(30),
+            group_interval: Duration::from_secs(5 * 60),
+            repeat_interval: Duration::from_secs(4 * 3600),
+            send_resolved: true,
+            timeout: Duration::from_secs(10),
+            ca_file: None,
+        }
+    }
+}
+
+/// URLs are secrets: most of them let in who knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    Discord { webhook_url: Secret },
+    Slack { webhook_url: Secret, channel: Option<String> },
+    Email(Mail),
+    Webhook { url: Secret, authorization: Authorization },
+    Alertmanager { urls: Vec<Secret>, authorization: Authorization },
+    Heartbeat { url: Secret, is_post: bool, interval: Duration, authorization: Authorization },
+}
+
+impl Receiver {
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Receiver::Discord { .. } => "discord",
+            Receiver::Slack { .. } => "slack",
+            Receiver::Email(_) => "email",
+            Receiver::Webhook { .. } => "webhook",
+            Receiver::Alertmanager { .. } => "alertmanager",
+            Receiver::Heartbeat { .. } => "heartbeat",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    pub host: String,
+    pub port: u16,
+    pub protection: Protection,
+    pub login: Option<(String, Secret)>,
+    pub from: String,
+    pub to: Vec<String>,
+}
+
+/// At most one of login and token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authorization {
+    pub login: Option<(String, Secret)>,
+    pub bearer_token: Option<Secret>,
+    pub headers: Vec<(String, Secret)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

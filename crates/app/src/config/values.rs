@@ -18,9 +18,11 @@ use super::{
     quoted,
     secret::{Expanded, Expander},
     settings::{GROUP_FIELDS, Kind, PROBE_FIELDS, Setting, TextRule},
-    types::{Pattern, ProcessGroup, Target},
+    types::{Notifier, Pattern, ProcessGroup, Target},
     units::{self, Wrong},
 };
+
+mod notifiers;
 
 /// A value of any kind; which one is decided by the setting's row.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +41,7 @@ pub(super) enum Value {
     Collectors(Vec<&'static str>),
     Probes(Vec<Draft>),
     ProcessGroups(Vec<ProcessGroup>),
+    Notifiers(Vec<Notifier>),
 }
 
 /// A probe that may leave its times to `probes.interval` and `probes.timeout`.
@@ -84,6 +87,8 @@ pub(super) fn node_of(setting: &Setting, text: &str) -> Node {
 const MOST_ITEMS: usize = 1000;
 /// Each is a family of series, and each process is matched against all.
 const MOST_GROUPS: usize = 100;
+/// Each is a task of its own.
+const MOST_NOTIFIERS: usize = 100;
 
 struct Reading<'a> {
     setting: &'static Setting,
@@ -145,6 +150,7 @@ impl Reading<'_> {
             Kind::IcmpProbes => self.probes(node, units::icmp_target),
             Kind::TcpProbes => self.probes(node, units::tcp_target),
             Kind::ProcessGroups => self.items(node, MOST_GROUPS, Self::group, Value::ProcessGroups),
+            Kind::Notifiers => self.items(node, MOST_NOTIFIERS, Self::notifier, Value::Notifiers),
         }
     }
 
@@ -446,6 +452,7 @@ fn checked(rule: TextRule, text: &str) -> Result<String, Wrong> {
         TextRule::Group => group(text),
         TextRule::UrlPath => url_path(text),
         TextRule::Origin => origin(text),
+        TextRule::Url => url(text),
     }
 }
 
@@ -472,6 +479,14 @@ fn origin(text: &str) -> Result<String, Wrong> {
             why: "is not an origin: http:// or https:// and a host in lower case, or *".into(),
             nearest: text.strip_suffix('/').filter(|text| origin(text).is_ok()).map(str::to_owned),
         }),
+    }
+}
+
+/// Where people find a page: without a slash at its end, so that paths can be added.
+fn url(text: &str) -> Result<String, Wrong> {
+    match farol_act::notify::Endpoint::new(text) {
+        Ok(_) if !text.contains(['?', '#', '@']) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err(Wrong::new("is not a URL: http:// or https://, a host, perhaps a path")),
     }
 }
 

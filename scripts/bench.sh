@@ -20,6 +20,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 cargo build --release --quiet --locked -p farol --example floor
 cargo bench --quiet -p farol --bench tick 2>/dev/null | tee target/bench-tick.txt
+cargo bench --quiet -p farol --bench rules 2>/dev/null
 cargo bench --quiet -p farol-collect --bench processes 2>/dev/null | tee -a target/bench-tick.txt
 cargo bench --quiet -p farol-collect --bench containers 2>/dev/null | tee -a target/bench-tick.txt
 cargo bench --quiet -p farol-store --bench scan 2>/dev/null | tee target/bench-scan.txt

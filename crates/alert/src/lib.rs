@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod evaluate;
 pub mod matcher;
 pub mod mute;
+pub mod replay;
 pub mod rules;
 pub mod scratch;
 pub mod silences;

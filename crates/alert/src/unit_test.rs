@@ -6,12 +6,7 @@
 //! and nothing is held for flapping. Where a file of ours is among the rule files, they do what they
 //! do in Farol.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
 use farol_model::{Alert, AlertKey, Labels, Phase, Series, Text, Timestamp};
 use farol_query::{Data, Expr, Limits, Metric, Options, print_duration};
@@ -143,18 +138,22 @@ fn input_series(reader: &mut Reader, node: &Node, interval: Duration) -> Option<
     let fields = reader.fields(node, "a series", &["series", "values"])?;
     let series = reader.text(&fields, "series").unwrap_or_default();
     let values = reader.text(&fields, "values").unwrap_or_default();
-    let read = values::series(series).and_then(|series| Ok((series, values::values(values)?)));
-    match read {
-        Ok(((name, labels), values)) => {
-            let times = (0..).map(|place: i64| place.saturating_mul(millis(interval)));
-            let points = times.zip(values).filter_map(|(at, value)| Some((millis_at(at), value?)));
-            Some(Series { name, labels, points: points.collect() })
-        }
+    match input(series, values, millis(interval)) {
+        Ok(series) => Some(series),
         Err(problem) => {
             reader.complain(fields.mark, problem);
             None
         }
     }
+}
+
+/// A series and its values as unit tests write them, one value a step from 1970 on.
+pub fn input(series: &str, values: &str, step_millis: i64) -> Result<Series, String> {
+    let (name, labels) = values::series(series)?;
+    let times = (0..).map(|place: i64| place.saturating_mul(step_millis));
+    let points = times.zip(values::values(values)?);
+    let points = points.filter_map(|(at, value)| Some((millis_at(at), value?))).collect();
+    Ok(Series { name, labels, points })
 }
 
 fn alert_case(reader: &mut Reader, node: &Node) -> Option<AlertCase> {
@@ -461,13 +460,6 @@ fn shown(name: &str, labels: &Labels) -> String {
         debug_assert!(written.is_ok(), "a text takes everything");
     }
     format!("{name}{{{text}}}")
-}
-
-/// The alert names that are asked for and that no rule has: a slip of the pen would pass otherwise.
-pub fn unknown_alerts(tests: &UnitTests, rules: &RuleSet) -> BTreeSet<Text> {
-    let known: BTreeSet<&Text> = rules.rules().map(|(_, rule)| rule.name()).collect();
-    let asked = tests.tests.iter().flat_map(|test| &test.alerts).map(|case| &case.alertname);
-    asked.filter(|name| !known.contains(name)).cloned().collect()
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -99,3 +99,34 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
     assert_eq!(errors.len(), 4, "{errors:#?}");
     assert_eq!(errors[0], "a.yml:3:3: unknown key \"rule\" in a group; did you mean \"rules\"?");
 }
+
+/// `UPDATE=1` writes what is said now beside each file; whoever does so reads it.
+#[test]
+fn each_bad_file_is_refused_in_the_expected_words() {
+    let folder = repository().join("fixtures/bad_rules");
+    let beside = std::fs::read_to_string(folder.join("beside/host.yml")).unwrap();
+    let mut names: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter(|name| name.ends_with(".yml"))
+        .collect();
+    names.sort();
+    assert!(names.len() > 40);
+    let mut wrong_words = Vec::new();
+    for name in names {
+        let text = std::fs::read_to_string(folder.join(&name)).unwrap();
+        let found =
+            wrong(&[("beside/host.yml", beside.as_str()), (&name, text.as_str())]).join("\n");
+        let expected_file = folder.join(name.replace(".yml", ".expected"));
+        #[expect(clippy::disallowed_methods, reason = "whoever changes a message asks for it")]
+        let is_update = std::env::var_os("UPDATE").is_some();
+        if is_update {
+            std::fs::write(&expected_file, format!("{found}\n")).unwrap();
+        }
+        let expected = std::fs::read_to_string(&expected_file).unwrap_or_default();
+        if expected.trim_end() != found {
+            wrong_words.push(format!("{name}\n  expected: {expected}\n  found: {found}"));
+        }
+    }
+    assert!(wrong_words.is_empty(), "{}", wrong_words.join("\n"));
+}

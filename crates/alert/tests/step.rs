@@ -16,6 +16,12 @@
 //! firing` asks how it stands: a phase and, as it may be, `flapping`, `since 10:00`, `kept`,
 //! `missing`, `value 3`; `is a unknown` when nothing is remembered.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test reads its own files and panics where it fails"
+)]
+
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc, time::Duration};
 
 use farol_alert::{

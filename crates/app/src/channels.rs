@@ -23,7 +23,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     clock,
-    config::{self, Authorization, Config, Notifier, Receiver},
+    config::{self, Alerts, Authorization, Config, Notifier, Receiver},
 };
 
 /// How long a channel that was stopped may still deliver what is due.
@@ -51,18 +51,18 @@ impl fmt::Debug for Surroundings {
 pub fn routes(config: &Config) -> Vec<Route> {
     let told = config.notifiers.iter();
     let told = told.filter(|notifier| !matches!(notifier.receiver, Receiver::Heartbeat { .. }));
-    told.map(route).collect()
+    told.map(|notifier| route(notifier, &config.alerts)).collect()
 }
 
-fn route(notifier: &Notifier) -> Route {
+fn route(notifier: &Notifier, usual: &Alerts) -> Route {
     let channel = &notifier.channel;
     Route {
         channel: notifier.name.clone(),
         matchers: channel.matchers.iter().cloned().map(Matcher::trusted).collect(),
-        group_by: channel.group_by.clone(),
-        group_wait: channel.group_wait,
-        group_interval: channel.group_interval,
-        repeat_interval: channel.repeat_interval,
+        group_by: channel.group_by.clone().unwrap_or_else(|| usual.group_by.clone()),
+        group_wait: channel.group_wait.unwrap_or(usual.group_wait),
+        group_interval: channel.group_interval.unwrap_or(usual.group_interval),
+        repeat_interval: channel.repeat_interval.unwrap_or(usual.repeat_interval),
         send_resolved: channel.send_resolved,
     }
 }

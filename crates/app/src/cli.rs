@@ -19,10 +19,12 @@ mod moment;
 pub mod out;
 mod query;
 mod reload;
+mod report;
 mod rules;
 mod run;
 mod running;
 mod selector;
+mod silence;
 mod simulate;
 mod status;
 mod store;
@@ -111,6 +113,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         run: query::run,
     },
     Subcommand {
+        name: "silence",
+        about: "Keep alerts from being told for a while",
+        configure: silence::configure,
+        run: silence::run,
+    },
+    Subcommand {
         name: "import",
         about: "Take in samples from elsewhere: text with time stamps",
         configure: import::configure,
@@ -133,6 +141,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Check files of alert rules",
         configure: rules::configure,
         run: rules::run,
+    },
+    Subcommand {
+        name: "report",
+        about: "Tell what some hours were like: averages, alerts, treatments, messages",
+        configure: report::configure,
+        run: report::run,
     },
     Subcommand {
         name: "completions",

@@ -24,37 +24,54 @@ pub const SOCKET: &str = "control.sock";
 /// And that of a process that serves what the other collects.
 pub const SERVERS_SOCKET: &str = "serve.sock";
 
-/// A request is one short line.
-const LONGEST_REQUEST: u64 = 4096;
+/// A request is one line.
+const LONGEST_REQUEST: u64 = 64 * 1024;
 const LONGEST_ANSWER: u64 = 4 << 20;
 const CONNECTIONS: usize = 8;
 const BACKLOG: i32 = 128;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the program answers to a command; called on the runtime.
-pub type Answer = Arc<dyn Fn(Command) -> AnswerFuture + Send + Sync>;
+/// What the program answers to a request; called on the runtime.
+pub type Answer = Arc<dyn Fn(Request) -> AnswerFuture + Send + Sync>;
 pub type AnswerFuture =
     std::pin::Pin<Box<dyn Future<Output = Result<Value, String>> + Send + 'static>>;
+
+/// A command and the object that it came in: its members are the command's arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub command: Command,
+    pub arguments: Value,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     Health,
     Reload,
+    SilenceAdd,
+    SilenceList,
+    SilenceExpire,
 }
 
 impl Command {
+    const ALL: &[Command] = &[
+        Command::Health,
+        Command::Reload,
+        Command::SilenceAdd,
+        Command::SilenceList,
+        Command::SilenceExpire,
+    ];
+
     fn from_name(name: &str) -> Option<Command> {
-        match name {
-            "health" => Some(Command::Health),
-            "reload" => Some(Command::Reload),
-            _ => None,
-        }
+        Command::ALL.iter().copied().find(|command| command.name() == name)
     }
 
     pub const fn name(self) -> &'static str {
         match self {
             Command::Health => "health",
             Command::Reload => "reload",
+            Command::SilenceAdd => "silence_add",
+            Command::SilenceList => "silence_list",
+            Command::SilenceExpire => "silence_expire",
         }
     }
 }
@@ -113,7 +130,7 @@ async fn talk(stream: tokio::net::UnixStream, answer: Answer) {
         return;
     }
     let reply = match parse(&line) {
-        Ok(command) => answer(command).await,
+        Ok(request) => answer(request).await,
         Err(reason) => Err(reason),
     };
     let reply = match reply {
@@ -124,12 +141,20 @@ async fn talk(stream: tokio::net::UnixStream, answer: Answer) {
     write.write_all(format!("{reply}\n").as_bytes()).await.ok();
 }
 
-fn parse(line: &str) -> Result<Command, String> {
-    let request: Value =
+fn parse(line: &str) -> Result<Request, String> {
+    if line.len() as u64 >= LONGEST_REQUEST {
+        return Err(format!("a request may have {LONGEST_REQUEST} bytes"));
+    }
+    let arguments: Value =
         serde_json::from_str(line).map_err(|error| format!("not a JSON line: {error}"))?;
-    let name = request.get("command").and_then(Value::as_str).unwrap_or_default();
-    Command::from_name(name)
-        .ok_or_else(|| format!("unknown command {name:?}; known: \"health\", \"reload\""))
+    let name = arguments.get("command").and_then(Value::as_str).unwrap_or_default();
+    let Some(command) = Command::from_name(name) else {
+        let shown: String = name.chars().take(40).collect();
+        let known: Vec<String> =
+            Command::ALL.iter().map(|command| format!("{:?}", command.name())).collect();
+        return Err(format!("unknown command {shown:?}; known: {}", known.join(", ")));
+    };
+    Ok(Request { command, arguments })
 }
 
 /// Asks a running process; for the command line.
@@ -141,7 +166,13 @@ pub enum AskError {
 }
 
 pub fn ask(path: &Path, command: Command) -> Result<Value, AskError> {
-    let line = ask_line(path, command).map_err(AskError::NotRunning)?;
+    ask_with(path, command, json!({}))
+}
+
+/// `arguments` is an object.
+pub fn ask_with(path: &Path, command: Command, mut arguments: Value) -> Result<Value, AskError> {
+    arguments["command"] = command.name().into();
+    let line = ask_line(path, &arguments).map_err(AskError::NotRunning)?;
     let mut reply: Value = serde_json::from_str(&line)
         .map_err(|error| AskError::Refused(format!("{}: {error}", path.display())))?;
     match reply.get("ok") {
@@ -150,11 +181,11 @@ pub fn ask(path: &Path, command: Command) -> Result<Value, AskError> {
     }
 }
 
-fn ask_line(path: &Path, command: Command) -> io::Result<String> {
+fn ask_line(path: &Path, request: &Value) -> io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("{{\"command\":\"{}\"}}\n", command.name()).as_bytes())?;
+    stream.write_all(format!("{request}\n").as_bytes())?;
     let mut line = String::new();
     BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut line)?;
     Ok(line)
@@ -168,9 +199,15 @@ mod tests {
 
     #[test]
     fn a_request_is_a_json_line_and_a_bad_one_is_told_what_is_known() {
-        assert_eq!(parse("{\"command\":\"reload\"}\n"), Ok(Command::Reload));
+        let request = parse("{\"command\":\"silence_expire\",\"id\":\"a\"}\n").unwrap();
+        assert_eq!(
+            (request.command, &request.arguments["id"]),
+            (Command::SilenceExpire, &json!("a"))
+        );
         assert!(parse("{\"command\":\"dance\"}\n").unwrap_err().contains("\"health\""));
         assert!(parse("hello").unwrap_err().starts_with("not a JSON line"));
+        let long = format!("{{\"command\":\"{}\"}}", "x".repeat(70_000));
+        assert!(parse(&long).unwrap_err().contains("65536 bytes"));
     }
 
     #[tokio::test]
@@ -182,11 +219,11 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
 
-        let answer: Answer = Arc::new(|command| {
+        let answer: Answer = Arc::new(|request| {
             Box::pin(async move {
-                match command {
+                match request.command {
                     Command::Health => Ok(json!({ "status": "ok" })),
-                    Command::Reload => Err("no".into()),
+                    _ => Err("no".into()),
                 }
             })
         });

@@ -27,7 +27,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{clock, core::Event, history::ReaderSlot, threads};
 
 /// The step of a subquery that names none: Prometheus' default for it.
-const SUBQUERY_STEP: Duration = Duration::from_secs(60);
+pub(crate) const SUBQUERY_STEP: Duration = Duration::from_secs(60);
 /// How long the core may take to apply what was found, and the store to take what was recorded.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The thread looks up at least so often.
@@ -240,10 +240,9 @@ impl Evaluating {
     /// Hours that are over and not summed up yet.
     fn sum_up(&mut self, reader: &farol_store::Reader) {
         let now = clock::now();
-        let settled =
-            Timestamp::from_millis(now.as_millis().saturating_sub(HOUR_GRACE.as_millis() as i64));
-        let last = self.around.memory.borrow().last_summary;
-        for hour in summary::due_hours(last, settled) {
+        let last = self.around.memory.borrow().last_summary.max(self.summed_up);
+        for hour in summary::due_hours(last, now) {
+            self.summed_up = Some(hour);
             let Some(summary) = summary::summarise(reader, &self.plan.host, hour, now) else {
                 continue;
             };

@@ -15,11 +15,11 @@ use std::{
 };
 
 use anyhow::Context;
-use farol_alert::RuleSet;
+use farol_alert::{Routing, RuleSet, silences};
 use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, JournalError};
-use farol_model::{Batch, Current, Memory, Text};
+use farol_model::{Batch, Current, Memory, Record, Text};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -39,11 +39,11 @@ use crate::{
     history::{self, History, Place, UpkeepSlot},
     logging,
     parts::{self, Boards},
-    probes, rule_files,
+    probes, routing, rule_files,
     rules::{self, Rules},
     sampler::{Plan, Sampler},
     service::{self, Signals},
-    serving, threads,
+    serving, silencing, threads,
     upkeep::{self, JournalUpkeep, Repeating, SyncRequests, SyncerSlot, Syncing},
 };
 
@@ -133,6 +133,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         ..Current::default()
     }));
     let (memory, watch_memory) = watch::channel(Arc::<Memory>::default());
+    let (routing, watch_routing) = watch::channel(Arc::new(routing::routing(&config)));
     let (ready, watch_ready) = watch::channel(false);
     let listeners = match shape.listens() {
         true => runtime.block_on(serving::bind(&config.listen))?,
@@ -165,6 +166,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         &config,
         watch_current.clone(),
         watch_memory.clone(),
+        watch_routing,
         watch_ready,
         commands,
         &boards,
@@ -182,6 +184,8 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         probes: None,
         ready,
         current: watch_current,
+        memory: watch_memory,
+        routing,
         socket,
     };
     runtime.block_on(
@@ -325,6 +329,22 @@ impl Source {
             Err(TrySendError::Disconnected(event)) => (event, "the program is stopping"),
         };
         if let (Event::Received { ack, .. }, reason) = busy {
+            ack.send(Err(reason.to_owned())).ok();
+        }
+    }
+
+    /// Hands the core what is to be remembered; it answers once that is durable.
+    fn remember(&self, record: Record, ack: oneshot::Sender<Result<(), String>>) {
+        let Source::Collecting { core, .. } = self else {
+            ack.send(Err("this process only reads".to_owned())).ok();
+            return;
+        };
+        let busy = match core.try_send(Event::Remember { record, ack }) {
+            Ok(()) => return,
+            Err(TrySendError::Full(event)) => (event, "the journal's disk is too slow"),
+            Err(TrySendError::Disconnected(event)) => (event, "the program is stopping"),
+        };
+        if let (Event::Remember { ack, .. }, reason) = busy {
             ack.send(Err(reason.to_owned())).ok();
         }
     }
@@ -503,6 +523,9 @@ struct Program {
     probes: Option<watch::Sender<bool>>,
     ready: watch::Sender<bool>,
     current: watch::Receiver<Arc<Current>>,
+    memory: watch::Receiver<Arc<Memory>>,
+    /// Who is told of which alerts, as it is configured.
+    routing: watch::Sender<Arc<Routing>>,
     socket: Option<PathBuf>,
 }
 
@@ -597,6 +620,19 @@ impl Program {
                 reply.send(self.reload().map_err(|error| format!("{error:#}"))).ok();
             }
             farol_web::Command::Write { batch, reply } => self.source.receive(batch, reply),
+            farol_web::Command::Silence { draft, reply } => {
+                let memory = self.memory.borrow().clone();
+                let (host, now) = (&self.current.borrow().host, clock::now());
+                let change = silencing::set(&memory, draft, host, now);
+                silencing::remember(change, reply, |record, ack| self.source.remember(record, ack));
+            }
+            farol_web::Command::Expire { id, reply } => {
+                let memory = self.memory.borrow().clone();
+                let (host, now) = (&self.current.borrow().host, clock::now());
+                let ended = silences::expire(&memory, &id, host, now);
+                let change = ended.map(|ended| ((), ended.into_iter().collect()));
+                silencing::remember(change, reply, |record, ack| self.source.remember(record, ack));
+            }
         }
     }
 
@@ -648,6 +684,7 @@ impl Program {
             };
             core.try_send(event).ok();
         }
+        self.routing.send_replace(Arc::new(routing::routing(&loaded.config)));
         self.config = loaded.config;
         *self.boards.shown.lock().unwrap_or_else(PoisonError::into_inner) = loaded.effective;
         self.start_probes();

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use farol_alert::Routing;
 use farol_collect::own;
 use farol_model::{Current, Memory, Sample, Timestamp};
 use serde_json::Value;
@@ -22,6 +23,7 @@ use crate::{
     control,
     parts::Boards,
     run::{REVISION, Shape},
+    silencing,
 };
 
 pub(crate) fn site(
@@ -29,6 +31,7 @@ pub(crate) fn site(
     config: &Config,
     current: watch::Receiver<Arc<Current>>,
     memory: watch::Receiver<Arc<Memory>>,
+    routing: watch::Receiver<Arc<Routing>>,
     ready: watch::Receiver<bool>,
     commands: mpsc::Sender<farol_web::Command>,
     boards: &Boards,
@@ -62,6 +65,7 @@ pub(crate) fn site(
         texts: Arc::clone(&boards.texts),
         current,
         memory,
+        routing,
         rules: {
             let board = Arc::clone(&boards.rules);
             Arc::new(move || board.lock().unwrap_or_else(PoisonError::into_inner).clone())
@@ -136,15 +140,22 @@ pub(crate) fn answers(
     site: farol_web::Site,
     commands: mpsc::Sender<farol_web::Command>,
 ) -> control::Answer {
-    Arc::new(move |command| {
+    Arc::new(move |request| {
         let site = site.clone();
         let commands = commands.clone();
         Box::pin(async move {
-            match command {
+            match request.command {
                 control::Command::Health => {
                     farol_web::health_report(&site).map_err(|error| error.to_string())
                 }
                 control::Command::Reload => ask_for_reload(&site, &commands).await,
+                control::Command::SilenceAdd => {
+                    silencing::add(&site, &commands, request.arguments).await
+                }
+                control::Command::SilenceList => silencing::list(&site, &request.arguments),
+                control::Command::SilenceExpire => {
+                    silencing::expire(&site, &commands, &request.arguments).await
+                }
             }
         })
     })

@@ -19,11 +19,13 @@ use std::{
 };
 
 use anyhow::Context;
+use farol_alert::RuleSet;
 use farol_collect::Laps;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Item, Journal, Reader, Syncer};
-use farol_model::{Current, Lane, Stream, Text, Timestamp};
+use farol_model::{Current, Lane, Memory, Text, Timestamp};
 use farol_store::{Opened, Store};
+use judge::Judge;
 use recording::{Player, Recording};
 use tokio::sync::watch;
 use wander::Wander;
@@ -38,6 +40,7 @@ use crate::{
     sampler::Plan,
 };
 
+mod judge;
 pub mod recording;
 mod wander;
 
@@ -55,6 +58,8 @@ pub struct Script {
     pub wander: Option<u64>,
     /// Played instead of collecting from the machines, and the seed by which its pieces are chosen.
     pub recording: Option<(Arc<Recording>, u64)>,
+    /// The rules that are evaluated, if any are.
+    pub rules: Option<Arc<RuleSet>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +74,8 @@ pub struct Written {
     /// The others are read from the journal by whoever opens the store.
     pub block_samples: u64,
     pub store_bytes: u64,
+    /// At the end; none without rules.
+    pub firing: Option<usize>,
 }
 
 /// Plays the script to its end; stops at the first thing that cannot be written.
@@ -92,14 +99,16 @@ struct Simulation<'a> {
     plans: [Plan; 2],
     wander: Option<Wander>,
     player: Option<Player>,
+    judge: Option<Judge>,
     /// When each kind of work is next to be done.
-    due: [(Timestamp, Work); 3],
+    due: [(Timestamp, Work); 4],
     snapshots: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Tick(Lane),
+    Rules,
     Upkeep,
 }
 
@@ -120,9 +129,15 @@ impl Simulation<'_> {
         let syncer = journal.syncer();
         let (publish, current) = watch::channel(Arc::default());
         let host = config.host_name.clone();
-        let core = Core::new(host, journal, publish, Arc::clone(&boards.own));
+        let (remember, memory) = watch::channel(Arc::default());
+        let core = Core::new(host, journal, publish, Arc::clone(&boards.own))
+            .remembering(Memory::default(), remember);
         let history = History::open(&disk, config)?;
-        let due = [Work::Tick(Lane::Fast), Work::Tick(Lane::Slow), Work::Upkeep];
+        let judge = script
+            .rules
+            .as_ref()
+            .map(|rules| Judge::new(config, Arc::clone(rules), memory, script.start));
+        let due = [Work::Tick(Lane::Fast), Work::Tick(Lane::Slow), Work::Rules, Work::Upkeep];
         Ok(Simulation {
             script,
             clock,
@@ -141,6 +156,7 @@ impl Simulation<'_> {
                 .recording
                 .as_ref()
                 .map(|(recording, seed)| Player::new(Arc::clone(recording), *seed)),
+            judge,
             due: due.map(|work| (script.start, work)),
             snapshots: 0,
         })
@@ -153,12 +169,17 @@ impl Simulation<'_> {
             message: format!("farol {} started", crate::cli::VERSION).into(),
         };
         self.core.apply(started, self.script.start);
+        if let Some(rules) = &self.script.rules {
+            let loaded = Event::Loaded { rules: Arc::clone(rules), channels: Vec::new() };
+            self.core.apply(loaded, self.script.start);
+        }
         while let Some((at, work)) = self.next_due(end) {
             self.pace.wait_until(at);
             self.clock.move_to(at);
             self.take_turns(at)?;
             match work {
                 Work::Tick(lane) => self.tick(lane, at)?,
+                Work::Rules => self.judge(at)?,
                 Work::Upkeep => self.tidy()?,
             }
         }
@@ -173,18 +194,21 @@ impl Simulation<'_> {
             samples: stored.block_samples + stored.head_samples,
             block_samples: stored.block_samples,
             store_bytes: stored.bytes,
+            firing: self.judge.as_ref().map(Judge::firing),
         })
     }
 
-    /// What comes first; of what is due together, lanes before upkeep, and the fast one before all.
+    /// What comes first; of what is due together, lanes before rules and rules before upkeep, and the
+    /// fast lane before all.
     fn next_due(&mut self, end: Timestamp) -> Option<(Timestamp, Work)> {
         let next = (0..self.due.len()).min_by_key(|index| self.due[*index].0)?;
         let (at, work) = self.due[next];
-        let interval = match work {
-            Work::Tick(lane) => self.interval(lane),
-            Work::Upkeep => UPKEEP_INTERVAL,
+        self.due[next].0 = match work {
+            Work::Tick(lane) => clock::next_on_grid(at, self.interval(lane)),
+            // Asked again once it was evaluated; without rules as rarely as can be.
+            Work::Rules => clock::next_on_grid(at, LOOK_FOR_RULES),
+            Work::Upkeep => clock::next_on_grid(at, UPKEEP_INTERVAL),
         };
-        self.due[next].0 = clock::next_on_grid(at, interval);
         (at < end).then_some((at, work))
     }
 
@@ -231,6 +255,13 @@ impl Simulation<'_> {
         }
     }
 
+    fn judge(&mut self, at: Timestamp) -> anyhow::Result<()> {
+        match &mut self.judge {
+            Some(judge) => judge.evaluate(at, &mut self.core, &mut self.history),
+            None => Ok(()),
+        }
+    }
+
     /// The store first: it needs what the journal may remove.
     fn tidy(&mut self) -> anyhow::Result<()> {
         self.history.tidy()?;
@@ -248,13 +279,16 @@ impl Simulation<'_> {
 
 /// How often journal and store are tidied.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How often it is looked whether a group of rules is due: intervals are whole seconds.
+const LOOK_FOR_RULES: Duration = Duration::from_secs(1);
 /// So many windows of the store wait in memory while a journal from before is read.
 const MOST_WAITING: usize = 4;
 
 /// The store, in step with the journal as a server of it has it: by reading. Once a round is often
 /// enough, as nobody asks meanwhile.
 struct History {
-    journal: Reader,
+    /// Of the streams that the store follows.
+    journals: [Reader; 2],
     store: Store,
     upkeep: farol_store::Upkeep,
 }
@@ -264,27 +298,36 @@ impl History {
         let dir = history::store_dir(config, Shape::Run);
         let settings = history::store_config(config, dir, run::group_id(config)?);
         let opened = Store::open(Arc::clone(disk), settings)?;
-        // Nothing is received here.
-        let start = history::start_at(disk, &config.logs, Stream::Metrics, &opened);
+        let starts = history::FOLLOWED
+            .map(|stream| (stream, history::start_at(disk, &config.logs, stream, &opened)));
         let Opened { store, set_aside, .. } = opened;
         if let Some((_, error)) = set_aside.into_iter().next() {
             return Err(error).context("the store in the folder is damaged");
         }
-        let journal = Reader::open(Arc::clone(disk), &config.logs, Stream::Metrics, start)?;
+        let open = |(stream, start)| Reader::open(Arc::clone(disk), &config.logs, stream, start);
+        let [metrics, received] = starts.map(open);
         let upkeep = store.upkeep();
-        Ok(History { journal, store, upkeep })
+        Ok(History { journals: [metrics?, received?], store, upkeep })
     }
 
     fn tidy(&mut self) -> anyhow::Result<()> {
-        while let Some(item) = self.journal.next()? {
-            // Damage and gaps are from before: nothing of what is written here is damaged or missing.
-            let Item::Line(line) = item else { continue };
-            self.store.apply(line.position, &line.record, line.complete);
-            if self.upkeep.waiting() >= MOST_WAITING {
-                self.round()?;
+        self.follow()?;
+        self.round()
+    }
+
+    /// To the journal's end.
+    fn follow(&mut self) -> anyhow::Result<()> {
+        for stream in 0..self.journals.len() {
+            while let Some(item) = self.journals[stream].next()? {
+                // Damage and gaps are from before: nothing of what is written here is damaged or missing.
+                let Item::Line(line) = item else { continue };
+                self.store.apply(line.position, &line.record, line.complete);
+                if self.upkeep.waiting() >= MOST_WAITING {
+                    self.round()?;
+                }
             }
         }
-        self.round()
+        Ok(())
     }
 
     fn round(&mut self) -> anyhow::Result<()> {

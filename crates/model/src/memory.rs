@@ -79,7 +79,7 @@ pub struct Remedy {
     pub last: Option<Action>,
     /// Episodes for which it was run, refused or rehearsed already: each is answered once.
     pub answered: BTreeMap<Episode, Timestamp>,
-    /// Whether its last runs helped, the oldest first, bounded. One of unknown outcome is unknown here too.
+    /// Whether its last runs helped, the oldest first, bounded. A run whose outcome is not known did not.
     pub judged: Vec<(Timestamp, Judgement)>,
 }
 
@@ -149,9 +149,9 @@ impl Memory {
             }
             ActionStep::Unknown => {
                 remedy.open.take_if(|open| open.id == action.id);
-                remedy.was_judged(action.at, Judgement::Unknown);
+                remedy.was_judged(action, Judgement::Unknown);
             }
-            ActionStep::Judged { judgement, .. } => remedy.was_judged(action.at, *judgement),
+            ActionStep::Judged { judgement, .. } => remedy.was_judged(action, *judgement),
         }
         remedy.last = Some(action.clone());
     }
@@ -190,11 +190,12 @@ impl Remedy {
         }
     }
 
-    fn was_judged(&mut self, at: Timestamp, judgement: Judgement) {
-        let place = self.judged.binary_search_by_key(&at, |judged| judged.0);
-        if let Err(place) = place {
-            self.judged.insert(place, (at, judgement));
+    /// A record that is read twice counts once.
+    fn was_judged(&mut self, action: &Action, judgement: Judgement) {
+        if self.judged.contains(&(action.at, judgement)) {
+            return;
         }
+        self.judged.push((action.at, judgement));
         let surplus = self.judged.len().saturating_sub(MOST_JUDGEMENTS);
         self.judged.drain(..surplus);
     }
@@ -316,7 +317,6 @@ fn weight(alert: &Alert) -> usize {
 impl Remedy {
     fn prune(&mut self, now: Timestamp, held: &BTreeSet<Episode>) {
         self.runs.retain(|run| now.since(*run) < KEEP_RUNS);
-        self.judged.retain(|(at, _)| now.since(*at) < KEEP_RUNS);
         self.answered.retain(|episode, at| held.contains(episode) || now.since(*at) < KEEP_RUNS);
         // Each is answered once as long as its alert is there, however many there are.
         let mut gone: Vec<(Timestamp, Episode)> = self

@@ -36,7 +36,8 @@ pub(crate) const SILENCES: &str = "/api/v2/silences";
 pub(crate) const SILENCE: &str = "/api/v2/silence/{id}";
 
 /// For who asks a process that only reads.
-pub(crate) const READ_ONLY: &str = "this process only reads; run `farol silence add` beside the process that collects, or ask that one";
+pub const READ_ONLY: &str =
+    "this process only reads; run `farol silence` beside the process that collects";
 
 /// A client that has not heard of an alert for so long takes it for over.
 const VALID_FOR: std::time::Duration = std::time::Duration::from_secs(5 * 60);
@@ -159,8 +160,9 @@ pub(crate) async fn post_silence(
     State(shared): State<Arc<Shared>>,
     body: Bytes,
 ) -> Result<Response<Body>, Failure> {
-    let draft = serde_json::from_slice(&body).map_err(|error| error.to_string());
-    let draft = draft.and_then(draft).map_err(|why| Failure::bad(format!("bad silence: {why}")))?;
+    let posted = serde_json::from_slice(&body).map_err(|error| error.to_string());
+    let draft =
+        posted.and_then(draft).map_err(|why| Failure::bad(format!("bad silence: {why}")))?;
     let (reply, answered) = oneshot::channel();
     shared.site.commands.send(Command::Silence { draft, reply }).await.map_err(|_| stopping())?;
     let id = answered.await.map_err(|_| stopping())??;
@@ -398,7 +400,8 @@ fn shown_groups(shared: &Shared, wanted: &Wanted) -> Value {
 
 fn shown_alert(alert: &Alert, reasons: &Reasons, receivers: &[&str], now: Timestamp) -> Value {
     let state = if reasons.is_muted() { "suppressed" } else { "active" };
-    let texts = |texts: &[Text]| texts.iter().map(|text| Value::from(text.as_str())).collect();
+    let texts =
+        |texts: &[Text]| -> Value { texts.iter().map(|text| Value::from(text.as_str())).collect() };
     let inhibitors = reasons.inhibitors.iter().map(|by| Value::from(format!("{by:016x}")));
     json!({
         "labels": shown_labels(&alert.labels),

@@ -51,12 +51,17 @@ fn entry(reader: &mut Reader, node: &Node) -> Option<Entry> {
     if alert.is_none() {
         reader.complain(fields.mark, "an entry names the alert that it is about: write alert");
     }
-    if KEYS.iter().skip(4).all(|key| fields.get(key).is_none()) {
+    // An unknown key was told of already.
+    if fields.are_known() && KEYS.iter().skip(4).all(|key| fields.get(key).is_none()) {
         let problem = format!("the entry says nothing of it; write {}", either(&KEYS[4..]));
         reader.complain(fields.mark, problem);
     }
     let level = reader.number(&fields, "recover_level", "number");
-    let level = level.filter(|level: &f64| level.is_finite());
+    if let (Some(level), Some(node)) = (level, fields.get("recover_level"))
+        && !f64::is_finite(level)
+    {
+        reader.complain(node.mark, "recover_level: an infinity is no level");
+    }
     let recover_expr = reader.expression(&fields, "recover_expr");
     if let (Some(_), Some(mark)) = (fields.get("recover_level"), fields.key("recover_expr")) {
         reader.complain(mark, "either recover_level or recover_expr, not both");

@@ -20,6 +20,7 @@ pub(crate) struct Reader {
 pub(crate) struct Fields<'n> {
     pub(crate) mark: Mark,
     pairs: &'n [(Key, Node)],
+    are_known: bool,
 }
 
 impl<'n> Fields<'n> {
@@ -27,6 +28,11 @@ impl<'n> Fields<'n> {
     pub(crate) fn get(&self, key: &str) -> Option<&'n Node> {
         let (_, node) = self.pairs.iter().find(|(found, _)| found.text == key)?;
         (node.content != Content::Empty).then_some(node)
+    }
+
+    /// Whether all keys were known ones.
+    pub(super) fn are_known(&self) -> bool {
+        self.are_known
     }
 
     /// Where the key stands, whether or not something stands behind it.
@@ -60,18 +66,20 @@ impl Reader {
         keys: &[&str],
     ) -> Option<Fields<'n>> {
         let pairs = self.pairs(node, what)?;
+        let mut are_known = true;
         for (key, _) in pairs {
             let given = key.text.as_str();
             if keys.contains(&given) {
                 continue;
             }
+            are_known = false;
             let advice = match nearest(given, keys.iter().copied()) {
                 Some(known) => format!("did you mean {known:?}?"),
                 None => format!("known are {}", keys.join(", ")),
             };
             self.complain(key.mark, format!("unknown key {} in {what}; {advice}", quoted(given)));
         }
-        Some(Fields { mark: node.mark, pairs })
+        Some(Fields { mark: node.mark, pairs, are_known })
     }
 
     /// A mapping of any keys. Nothing is an empty one.

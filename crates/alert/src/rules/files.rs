@@ -197,22 +197,22 @@ fn labels(reader: &mut Reader, fields: &Fields<'_>, names: Names) -> Vec<Pair> {
 fn labels_of(reader: &mut Reader, node: Option<&Node>, names: Names) -> Vec<Pair> {
     let Some(node) = node else { return Vec::new() };
     let (whole, one) = match names {
-        Names::Labels => ("\"labels\"", "label"),
-        Names::Annotations => ("\"annotations\"", "annotation"),
+        Names::Labels => ("\"labels\"", "a label"),
+        Names::Annotations => ("\"annotations\"", "an annotation"),
     };
     let mut pairs = Vec::new();
     for (key, node) in reader.pairs(node, whole).unwrap_or_default() {
         let name = key.text.as_str();
         if !is_label_name(name) {
             let problem = format!(
-                "{} is no name for a {one}: letters, digits and _, not a digit first",
+                "{} is no name for {one}: letters, digits and _, not a digit first",
                 quoted(name)
             );
             reader.complain(key.mark, problem);
         } else if names == Names::Labels && name == "__name__" {
             reader.complain(key.mark, "a rule cannot set __name__; record names the metric");
         }
-        let what = format!("the {one} {}", quoted(name));
+        let what = format!("{one}, here {},", quoted(name));
         let Some(value) = reader.scalar(node, &what) else { continue };
         let mark = if node.content == Content::Empty { key.mark } else { node.mark };
         pairs.push(Pair { name: name.into(), value: value.into(), mark });

@@ -331,12 +331,8 @@ impl Parser {
                 Some(_) => commands.push(self.command(words)?),
             }
             match words.peek().map(|token| &token.kind) {
-                Some(Kind::Pipe) => {
-                    words.next();
-                    if matches!(words.peek().map(|token| &token.kind), None | Some(Kind::Close)) {
-                        return problem(words.last, "missing command after |");
-                    }
-                }
+                // As in Go, nothing need follow.
+                Some(Kind::Pipe) => drop(words.next()),
                 _ => break,
             }
         }

@@ -277,6 +277,12 @@ impl<'a> Run<'a> {
             arguments.push(self.operand(operand, dot)?);
         }
         arguments.extend(piped);
+        if function.name.starts_with("print") {
+            // Only here is it known what the alert is.
+            for argument in arguments.iter_mut().filter(|value| matches!(value, Value::Data)) {
+                *argument = Value::Text(self.print(argument).into());
+            }
+        }
         let length: usize = arguments.iter().map(length).sum();
         self.step(length / 256, operand.at)?;
         let named = |message: String| Problem {

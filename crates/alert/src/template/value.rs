@@ -101,7 +101,7 @@ impl Value {
                     .collect();
                 format!("map[{}]", pairs.join(" "))
             }
-            // The run, which knows the alert, writes it itself.
+            // The run, which knows the alert, writes it whole.
             Value::Data => "{}".to_owned(),
         }
     }

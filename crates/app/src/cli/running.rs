@@ -112,9 +112,19 @@ fn ask_at_the_socket(socket: &Path, error: &io::Error) -> String {
 
 /// Asks the process that collects, else the one that serves its journal.
 pub(super) fn ask(place: &Place, command: control::Command) -> Result<Value, AskError> {
-    let first = control::ask(&place.socket, command);
+    ask_with(place, command, &serde_json::json!({}))
+}
+
+/// The same with arguments, an object.
+pub(super) fn ask_with(
+    place: &Place,
+    command: control::Command,
+    arguments: &Value,
+) -> Result<Value, AskError> {
+    let first = control::ask_with(&place.socket, command, arguments.clone());
     let Err(AskError::NotRunning(_)) = &first else { return first };
-    match control::ask(&place.socket.with_file_name(control::SERVERS_SOCKET), command) {
+    let second = place.socket.with_file_name(control::SERVERS_SOCKET);
+    match control::ask_with(&second, command, arguments.clone()) {
         Err(AskError::NotRunning(_)) => first,
         answer => answer,
     }

@@ -16,6 +16,7 @@ use super::Out;
 use crate::{
     clock,
     config::{self, Config},
+    rule_files,
     simulate::{self, Script, Written, recording::Recording},
 };
 
@@ -74,6 +75,12 @@ pub(super) fn configure(command: Command) -> Command {
                 .help("Let values move from tick to tick, in a way that the seed decides; they stand still without"),
         )
         .arg(
+            Arg::new("rules")
+                .long("rules")
+                .action(ArgAction::SetTrue)
+                .help("Evaluate the rules too; the alerts are in the journal's events"),
+        )
+        .arg(
             Arg::new("seed")
                 .long("seed")
                 .value_name("SEED")
@@ -88,10 +95,12 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     let lap = clock::lap();
     let written = simulate::simulate(&script)?;
     let rate = script.span.as_secs_f64() / lap.elapsed().as_secs_f64().max(1e-9);
-    let Written { snapshots, lines, journal_bytes, samples, block_samples, store_bytes } = written;
+    let Written { snapshots, lines, journal_bytes, samples, block_samples, store_bytes, firing } =
+        written;
+    let firing = firing.map_or(String::new(), |alerts| format!(" {alerts} alerts fire;"));
     out.line(format!(
         "{snapshots} snapshots, {lines} lines, {journal_bytes} bytes of journal; {samples} samples, \
-         {block_samples} of them in blocks, {store_bytes} bytes of store; {rate:.0} simulated seconds \
+         {block_samples} of them in blocks, {store_bytes} bytes of store;{firing} {rate:.0} simulated seconds \
          a second"
     ));
     Ok(ExitCode::SUCCESS)
@@ -128,7 +137,11 @@ fn script(matches: &ArgMatches) -> anyhow::Result<Script> {
         others.iter_mut().for_each(|other| other.host_name = first.host_name.clone());
     }
     let wander = matches.get_one::<u64>("wander").copied();
-    Ok(Script { machines, start, span, speed, wander, recording })
+    let rules = match (matches.get_flag("rules"), machines.first()) {
+        (true, Some(config)) => Some(Arc::new(rule_files::load(&config.rules)?)),
+        (true, None) | (false, _) => None,
+    };
+    Ok(Script { machines, start, span, speed, wander, recording, rules })
 }
 
 /// The journal that is to be played, where the folder is one.

@@ -9,6 +9,7 @@
 
 mod api;
 mod control;
+mod discord;
 mod disk_full;
 mod docker;
 mod door;
@@ -23,10 +24,13 @@ mod program;
 mod query;
 mod quiet_week;
 mod remote_write;
+mod rule_tests;
+mod rule_files;
 mod rules;
 mod simulate;
 mod store;
 mod textfile;
+mod the_loop;
 mod top;
 mod two_processes;
 mod world;

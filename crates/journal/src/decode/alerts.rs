@@ -447,16 +447,18 @@ impl RemedyBody {
             let at = body.at.as_ref().ok_or("an answered episode has no at")?.0;
             answered.insert(body.episode(), at);
         }
-        let judged = self.judged.0.into_iter().map(|body| {
-            let judgement = Judgement::from_name(&body.judgement.0);
-            Ok((body.at.0, judgement.ok_or("a judgement of no known name")?))
+        let judged = self.judged.0.iter().map(|body| {
+            let word = body.judgement.text();
+            let judgement = Judgement::from_name(&word)
+                .ok_or_else(|| format!("{word:?} is not a judgement"))?;
+            Ok((body.at.0, judgement))
         });
         Ok(Remedy {
             runs: self.runs.times(),
             open: action(self.open)?,
             last: action(self.last)?,
             answered,
-            judged: judged.collect::<Result<_, &str>>()?,
+            judged: judged.collect::<Result<_, String>>()?,
         })
     }
 }

@@ -344,6 +344,7 @@ fn example_state() -> Memory {
     let remedy = Remedy {
         runs: vec![when(10, 10, 12)],
         answered: [(example_episode(TREATED), when(10, 10, 12))].into(),
+        judged: vec![(when(10, 10, 23), Judgement::Recovered)],
         ..Remedy::default()
     };
     Memory {

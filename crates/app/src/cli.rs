@@ -19,6 +19,7 @@ mod moment;
 pub mod out;
 mod query;
 mod reload;
+mod remedy;
 mod report;
 mod rules;
 mod run;
@@ -111,6 +112,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Answer a question in PromQL from the store",
         configure: query::configure,
         run: query::run,
+    },
+    Subcommand {
+        name: "remedy",
+        about: "List and run what may be run against alerts, and say what has been",
+        configure: remedy::configure,
+        run: remedy::run,
     },
     Subcommand {
         name: "silence",

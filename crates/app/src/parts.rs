@@ -28,6 +28,8 @@ pub struct Boards {
     pub rules: Arc<Mutex<farol_alert::Board>>,
     /// What is configured, as it is shown.
     pub shown: Arc<Mutex<Effective>>,
+    /// Where a person asks for remedies, once they can be run.
+    pub remedies: crate::remedies::DeskSlot,
 }
 
 /// One plan per lane, by `Lane::index`; times are taken by the real clock.

@@ -39,7 +39,10 @@ use crate::{
     history::{self, History, Place, UpkeepSlot},
     logging,
     parts::{self, Boards},
-    probes, routing, rule_files,
+    probes,
+    remedies::{Evaluator, Remedies},
+    remember::Remember,
+    routing, rule_files,
     rules::{self, Rules},
     sampler::{Plan, Sampler},
     service::{self, Signals},
@@ -83,6 +86,8 @@ impl Shape {
 
 /// How long each step of the stop may take before it is left behind.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// A remedy that is being run is asked to end, then killed.
+const REMEDY_PATIENCE: Duration = Duration::from_secs(7);
 /// How long the start waits for the first snapshot: it usually takes a few milliseconds.
 const FIRST_TICK_PATIENCE: Duration = Duration::from_secs(1);
 /// One snapshot in flight per lane, and a few events: a full mailbox means a stuck core.
@@ -187,6 +192,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         memory: watch_memory,
         routing,
         socket,
+        remedies: None,
     };
     runtime.block_on(
         program.live(signals, site, listeners, control, inbox, stopping, &addresses, out),
@@ -527,6 +533,8 @@ struct Program {
     /// Who is told of which alerts, as it is configured.
     routing: watch::Sender<Arc<Routing>>,
     socket: Option<PathBuf>,
+    /// In the process that collects, once it lives.
+    remedies: Option<Remedies>,
 }
 
 impl Program {
@@ -544,8 +552,11 @@ impl Program {
         let commands = site.commands.clone();
         let under_tls = site.door.borrow().door.tls.is_some();
         let door_thread = self.door.as_ref().map(Watch::start).transpose()?;
+        self.start_remedies();
         if let Some(listener) = control {
-            tokio::spawn(control::serve(listener, serving::answers(site.clone(), commands)));
+            let remedies = Arc::clone(&self.boards.remedies);
+            let answers = serving::answers(site.clone(), commands, remedies);
+            tokio::spawn(control::serve(listener, answers));
         }
         let web = tokio::spawn(farol_web::serve(listeners, site, raised(stopping)));
         self.start_probes();
@@ -581,6 +592,10 @@ impl Program {
             control::remove(path).ok();
         }
         self.stop.send_replace(true);
+        // What it ends is still to be recorded.
+        if let Some(remedies) = self.remedies.take() {
+            remedies.stop(REMEDY_PATIENCE).await;
+        }
         // On this thread: the requests in flight have others, and those for what waits may all be
         // held by a resolver that does not answer.
         self.source.stop();
@@ -686,10 +701,30 @@ impl Program {
         }
         self.routing.send_replace(Arc::new(routing::routing(&loaded.config)));
         self.config = loaded.config;
+        if let Some(remedies) = &self.remedies {
+            remedies.replace(&self.config);
+        }
         *self.boards.shown.lock().unwrap_or_else(PoisonError::into_inner) = loaded.effective;
         self.start_probes();
         tracing::info!("configuration reloaded");
         Ok(())
+    }
+
+    /// Only where there is a core that journals what is intended.
+    fn start_remedies(&mut self) {
+        let Source::Collecting { core, .. } = &self.source else { return };
+        let evaluator = Evaluator {
+            board: Arc::clone(&self.boards.rules),
+            reader: Arc::clone(&self.boards.reader),
+            timeout: self.config.rules.timeout,
+            lookback: self.config.query.lookback_delta,
+            limits: self.config.query.limits(),
+        };
+        let remember = Remember::new(core.clone());
+        let memory = self.memory.clone();
+        let remedies = Remedies::start(&self.config, memory, remember, evaluator.value_reader());
+        self.boards.remedies.set(remedies.desk()).ok();
+        self.remedies = Some(remedies);
     }
 
     /// Ends the probes that run, and starts those of the configuration.

@@ -133,12 +133,14 @@ impl Reading<'_> {
         let faults = self.problems.len();
         let mut fields = Fields::defaults(row.fields);
         let known: Vec<&str> = row.fields.iter().map(|field| field.name).collect();
+        let mut secrets = Vec::new();
         for (field, value) in pairs {
             let full = format!("{key}.{}", field.text);
             match row.fields.iter().find(|known| known.name == field.text) {
                 Some(known) => {
-                    if let Some(given) = self.given(known.kind, value, &full) {
+                    if let Some((given, is_secret)) = self.given(known.kind, value, &full) {
                         fields.set(known.name, given);
+                        secrets.extend(is_secret.then_some(known.name));
                     }
                 }
                 None => self.unknown_field(field, full, &format!("`{}`", row.name), &known),
@@ -154,34 +156,46 @@ impl Reading<'_> {
         if let Err(fault) = (row.build)(&fields) {
             let given = pairs.iter().find(|(field, _)| field.text == fault.field);
             let place = given.map_or(node, |(_, value)| value);
-            self.complain(place, &format!("{key}.{}", fault.field), fault.why);
+            // The reason names the value.
+            let why = match secrets.contains(&fault.field) {
+                true => "does not fit, and is not shown, since it was a placeholder".to_owned(),
+                false => fault.why,
+            };
+            self.complain(place, &format!("{key}.{}", fault.field), why);
             return None;
         }
         Some(fields)
     }
 
-    fn given(&mut self, kind: FieldKind, node: &Node, key: &str) -> Option<Given> {
+    /// And whether it was a placeholder.
+    fn given(&mut self, kind: FieldKind, node: &Node, key: &str) -> Option<(Given, bool)> {
         let text = |text: &str| match text.chars().any(char::is_control) {
             true => Err(units::Wrong::new("holds a control character")),
             false => Ok(text.to_owned()),
         };
         match kind {
-            FieldKind::Text => Some(Given::Text(self.scalar(node, key, text, Clone::clone)?.0)),
+            FieldKind::Text => {
+                let (text, shown) = self.scalar(node, key, text, Clone::clone)?;
+                let is_secret = shown != text;
+                Some((Given::Text(text), is_secret))
+            }
             FieldKind::Texts => {
                 let faults = self.problems.len();
-                let texts = self.listed(node, key, |reading, item, key| {
-                    Some(reading.scalar(item, key, text, Clone::clone)?.0)
+                let items = self.listed(node, key, |reading, item, key| {
+                    reading.scalar(item, key, text, Clone::clone)
                 });
-                (self.problems.len() == faults).then_some(Given::Texts(texts))
+                let is_secret = items.iter().any(|(text, shown)| shown != text);
+                let texts = items.into_iter().map(|(text, _)| text).collect();
+                (self.problems.len() == faults).then_some((Given::Texts(texts), is_secret))
             }
             FieldKind::Duration => {
                 let mut duration = Duration::ZERO;
                 self.within(node, key, Duration::ZERO, YEAR, &mut duration);
-                Some(Given::Duration(duration))
+                Some((Given::Duration(duration), false))
             }
             FieldKind::Bool => {
                 let (bool, _) = self.scalar(node, key, units::boolean, bool::to_string)?;
-                Some(Given::Bool(bool))
+                Some((Given::Bool(bool), false))
             }
         }
     }

@@ -24,8 +24,8 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     clock,
-    config::{self, Authorization, Config, Notifier, Receiver},
-    remember::{GONE, Remember},
+    config::{self, Alerts, Authorization, Config, Notifier, Receiver},
+    remember::{Remember, Unremembered},
 };
 
 /// How long a channel that was stopped may still deliver what is due.
@@ -60,8 +60,8 @@ pub fn records(remember: Remember) -> Records {
                 let recorded = remember.clone().record(Record::Delivery(delivery.clone())).await;
                 match recorded {
                     Ok(()) => return Ok(()),
-                    Err(reason) if reason == GONE => return Err(RecordFailed),
-                    Err(reason) => {
+                    Err(Unremembered::Gone) => return Err(RecordFailed),
+                    Err(Unremembered::Failed(reason)) => {
                         tracing::error!(%reason, "what became of a message cannot be recorded yet");
                         tokio::time::sleep(RECORD_AGAIN).await;
                     }
@@ -89,22 +89,35 @@ pub fn figures(board: &Board) -> own::NotifyingFigures {
     board.read().into_iter().map(one).collect()
 }
 
+/// Shows on Farol's own board what the channels do, until it is told to stop.
+pub async fn show(board: Arc<Board>, own: Arc<own::Board>, mut stop: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let shown = figures(&board);
+        own.update(|figures| figures.notifying = shown);
+    }
+}
+
 /// The routes of all notifiers that are told of alerts; a heartbeat has none.
 pub fn routes(config: &Config) -> Vec<Route> {
     let told = config.notifiers.iter();
     let told = told.filter(|notifier| !matches!(notifier.receiver, Receiver::Heartbeat { .. }));
-    told.map(route).collect()
+    told.map(|notifier| route(notifier, &config.alerts)).collect()
 }
 
-fn route(notifier: &Notifier) -> Route {
+pub fn route(notifier: &Notifier, usual: &Alerts) -> Route {
     let channel = &notifier.channel;
     Route {
         channel: notifier.name.clone(),
         matchers: channel.matchers.iter().cloned().map(Matcher::trusted).collect(),
-        group_by: channel.group_by.clone(),
-        group_wait: channel.group_wait,
-        group_interval: channel.group_interval,
-        repeat_interval: channel.repeat_interval,
+        group_by: channel.group_by.clone().unwrap_or_else(|| usual.group_by.clone()),
+        group_wait: channel.group_wait.unwrap_or(usual.group_wait),
+        group_interval: channel.group_interval.unwrap_or(usual.group_interval),
+        repeat_interval: channel.repeat_interval.unwrap_or(usual.repeat_interval),
         send_resolved: channel.send_resolved,
     }
 }

@@ -30,9 +30,9 @@ pub use problem::{Problem, Problems, Source};
 pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
-    Authorization, Channel, Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log,
-    Mail, Notifier, Pattern, Probe, Probes, ProcessGroup, Receiver, Retention, Rules, Store,
-    Target, Web,
+    Alerts, Authorization, Channel, Collectors, Config, DoorFiles, Format, Group, Journal, Level,
+    Log, Mail, Notifier, Pattern, Probe, Probes, ProcessGroup, QuietHours, Receiver, Retention,
+    Rules, Store, Target, Web,
 };
 
 mod build;

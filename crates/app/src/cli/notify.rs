@@ -4,7 +4,6 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command};
-use farol_act::notify::Sender;
 use farol_alert::{
     AlertRule, Notice, Reason, Rule,
     template::{Context, Template},
@@ -50,7 +49,7 @@ fn given<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
 
 fn test(config: &Config, name: &str, out: &mut Out) -> anyhow::Result<ExitCode> {
     let notifier = notifier(config, name)?;
-    let notice = notice(notifier, test_alert(config, clock::now()));
+    let notice = notice(config, notifier, test_alert(config, clock::now()));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -101,15 +100,12 @@ fn preview(
     for notifier in notifiers {
         let senders = channels::senders(config, notifier)?;
         let Some(sender) = senders.first() else { continue };
-        let messages = alerts.iter().map(|alert| told(sender.as_ref(), notifier, alert));
+        let messages =
+            alerts.iter().map(|alert| sender.preview(&notice(config, notifier, alert.clone())));
         shown.insert(notifier.name.to_string(), messages.collect::<Vec<_>>().into());
     }
     out.line(serde_json::to_string_pretty(&shown)?);
     Ok(ExitCode::SUCCESS)
-}
-
-fn told(sender: &dyn Sender, notifier: &Notifier, alert: &Alert) -> serde_json::Value {
-    sender.preview(&notice(notifier, alert.clone()))
 }
 
 fn notifier<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Notifier> {
@@ -124,9 +120,10 @@ fn notifier<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Notifier> 
     })
 }
 
-fn notice(notifier: &Notifier, alert: Alert) -> Notice {
+fn notice(config: &Config, notifier: &Notifier, alert: Alert) -> Notice {
     let label = |name: &Text| Some((name.clone(), Text::from(alert.labels.get(name)?)));
-    let group_labels = Labels::new(notifier.channel.group_by.iter().filter_map(label).collect());
+    let route = channels::route(notifier, &config.alerts);
+    let group_labels = Labels::new(route.group_by.iter().filter_map(label).collect());
     let pairs = group_labels.iter().map(|(name, value)| format!("{name}={value:?}"));
     Notice {
         channel: notifier.name.clone(),

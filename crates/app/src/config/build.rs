@@ -20,8 +20,8 @@ use super::{
     problem::{Problem, Source},
     settings::SETTINGS,
     types::{
-        Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe, Probes,
-        Retention, Rules, Store, Web,
+        Alerts, Collectors, Config, DoorFiles, Format, Group, Journal, Level, Log, Pattern, Probe,
+        Probes, Retention, Rules, Store, Web,
     },
     units,
     values::{Draft, Value},
@@ -258,6 +258,21 @@ impl Values {
                 stock: self.bool("rules.stock"),
                 interval: self.duration("rules.interval"),
                 timeout: self.duration("rules.timeout"),
+            },
+            alerts: Alerts {
+                group_by: match self.value("alerts.group_by") {
+                    Value::Texts(names) => {
+                        names.iter().map(|name| Text::from(name.as_str())).collect()
+                    }
+                    _ => Vec::new(),
+                },
+                group_wait: self.duration("alerts.group_wait"),
+                group_interval: self.duration("alerts.group_interval"),
+                repeat_interval: self.duration("alerts.repeat_interval"),
+            },
+            quiet_hours: match self.value("quiet_hours") {
+                Value::QuietHours(windows) => windows.clone(),
+                _ => Vec::new(),
             },
             collectors: self.collectors(on),
             process_groups: match self.value("process_groups") {

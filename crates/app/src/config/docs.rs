@@ -139,6 +139,8 @@ fn kind(kind: Kind) -> String {
         | Kind::IcmpProbes
         | Kind::TcpProbes
         | Kind::ProcessGroups
+        | Kind::LabelNames
+        | Kind::QuietHours
         | Kind::Notifiers => word.to_owned(),
     }
 }

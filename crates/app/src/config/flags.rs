@@ -161,6 +161,8 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::IcmpProbes => "HOST",
         Kind::TcpProbes => "HOST:PORT",
         Kind::ProcessGroups => "NAME",
+        Kind::LabelNames => "LABEL",
+        Kind::QuietHours => "WINDOW",
         Kind::Notifiers => "NOTIFIERS",
     }
 }

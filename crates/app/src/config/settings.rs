@@ -64,6 +64,9 @@ pub enum Kind {
     IcmpProbes,
     TcpProbes,
     ProcessGroups,
+    /// Names of labels.
+    LabelNames,
+    QuietHours,
     Notifiers,
 }
 
@@ -105,6 +108,8 @@ impl Kind {
             Kind::Labels => "list of labels",
             Kind::IcmpProbes | Kind::TcpProbes => "list of probes",
             Kind::ProcessGroups => "list of process groups",
+            Kind::LabelNames => "list of label names",
+            Kind::QuietHours => "list of windows",
             Kind::Notifiers => "list of notifiers",
         }
     }
@@ -120,6 +125,8 @@ impl Kind {
                 | Kind::IcmpProbes
                 | Kind::TcpProbes
                 | Kind::ProcessGroups
+                | Kind::LabelNames
+                | Kind::QuietHours
                 | Kind::Notifiers
         )
     }
@@ -212,6 +219,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("host_name", Kind::Text(TextRule::Label), "", "The name of the machine in journal lines and labels.")
         .unset("the machine's own name; in a container that of the host where it can be seen", "web-1"),
     Setting::new("process_groups", Kind::ProcessGroups, "none", "Groups of processes whose figures are summed up under one `name`, by patterns for `process` (its name), `unit` and `user`; all that are given must match, and the first group counts. A name alone is the processes of that name."),
+    Setting::new("quiet_hours", Kind::QuietHours, "none", "Windows in which alerts are recorded and not told, but what is critical; each has a `name`, `times` of the day, `weekdays`, `days_of_month`, `months` and a `time_zone`, or `from` and `to`, and may say with `matchers` whom it is for. What still fires at the end is told then.")
+        .without_flag(),
 
     Setting::new("notify", Kind::Notifiers, "none", "Who is told of alerts: each has a `name`, one of `discord`, `slack`, `email`, `webhook`, `alertmanager` and `heartbeat`, and perhaps which alerts it is told when (`match`, `group_by`, `group_wait`, `group_interval`, `repeat_interval`, `send_resolved`); `docs/alerts.md` has an example of each."),
 
@@ -282,6 +291,11 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("rules.interval", duration(1000, HOUR), "15s", "How often the groups of rules are evaluated that say no interval."),
     Setting::new("rules.timeout", duration(100, HOUR), "10s", "How long evaluating one group may take."),
 
+    Setting::new("alerts.group_by", Kind::LabelNames, "alertname", "Labels whose alerts are told in one message; `...` is all of them, and an empty list tells all alerts together."),
+    Setting::new("alerts.group_wait", duration(0, HOUR), "30s", "How long the first message about a group waits for more that belongs to it."),
+    Setting::new("alerts.group_interval", duration(0, DAY), "5m", "How long after a message a change of its group is told."),
+    Setting::new("alerts.repeat_interval", duration(60_000, 365 * DAY), "4h", "How often a group that goes on firing unchanged is told again."),
+
     Setting::new("collectors.none", Kind::Bool, "false", "Whether no collector runs at all, whatever else is said of them: Farol as a store alone.")
         .also(&[Alias::of("no-collectors")]),
     Setting::new("collectors.enable", Kind::Collectors, "none", "Collectors to turn on besides those that are on by default.")
@@ -334,6 +348,19 @@ pub(super) const PROBE_FIELDS: &[&str] = &["target", "interval", "timeout"];
 
 /// The fields of a group of processes that is more than its name.
 pub(super) const GROUP_FIELDS: &[&str] = &["name", "process", "unit", "user"];
+
+/// The fields of a window of quiet hours.
+pub(super) const QUIET_FIELDS: &[&str] = &[
+    "name",
+    "times",
+    "weekdays",
+    "days_of_month",
+    "months",
+    "time_zone",
+    "from",
+    "to",
+    "matchers",
+];
 
 #[cfg(test)]
 mod tests {

@@ -2,14 +2,19 @@
 //!
 //! The user's shape (one key, one text) is in `settings`; nothing here knows a key's name.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use farol_act::notify::Protection;
+use farol_alert::{
+    Window,
+    windows::{Recurring, Spans},
+};
 use farol_collect::{COLLECTORS, Compatibility, Entry, Host, TopCommand};
-use farol_model::{SilenceMatcher, Stream, Text};
+use farol_model::{SilenceMatcher, Stream, Text, Timestamp};
 use regex::Regex;
 
 use super::secret::Secret;
+use crate::clock;
 
 /// Everything Farol can be told. Two configurations compare equal exactly when a reload from one
 /// to the other changes nothing.
@@ -38,6 +43,8 @@ pub struct Config {
     /// What a query may take, over HTTP and at the terminal alike.
     pub query: farol_web::Queries,
     pub rules: Rules,
+    pub alerts: Alerts,
+    pub quiet_hours: Vec<QuietHours>,
     pub collectors: Collectors,
     pub process_groups: Vec<ProcessGroup>,
     /// Their names are unique.
@@ -184,6 +191,75 @@ impl Collectors {
     }
 }
 
+/// How alerts become messages, where a notifier does not say it otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerts {
+    pub group_by: Vec<Text>,
+    pub group_wait: Duration,
+    pub group_interval: Duration,
+    pub repeat_interval: Duration,
+}
+
+/// A window in which alerts are not told, as it was written; it is known to be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuietHours {
+    pub name: String,
+    pub times: Vec<Times>,
+    pub weekdays: Vec<String>,
+    pub days_of_month: Vec<String>,
+    pub months: Vec<String>,
+    pub time_zone: String,
+    /// Once, and not again and again.
+    pub once: Option<(Timestamp, Timestamp)>,
+    pub matchers: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Times {
+    pub from: String,
+    pub to: String,
+}
+
+impl QuietHours {
+    pub fn window(&self) -> Result<Window, String> {
+        let name = Text::from(self.name.as_str());
+        if let Some((from, to)) = self.once {
+            return Ok(Window { name, spans: Spans::Once { from, to } });
+        }
+        let times: Vec<(&str, &str)> =
+            self.times.iter().map(|times| (times.from.as_str(), times.to.as_str())).collect();
+        let recurring = Recurring::read(
+            &times,
+            &borrowed(&self.weekdays),
+            &borrowed(&self.days_of_month),
+            &borrowed(&self.months),
+            &self.time_zone,
+        )?;
+        Ok(Window { name, spans: Spans::Recurring(recurring) })
+    }
+}
+
+/// As `farol config` shows it.
+impl fmt::Display for QuietHours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if let Some((from, to)) = self.once {
+            return write!(f, " from {} to {}", clock::rfc3339(from), clock::rfc3339(to));
+        }
+        for times in &self.times {
+            write!(f, " {}-{}", times.from, times.to)?;
+        }
+        for word in [&self.weekdays, &self.days_of_month, &self.months].into_iter().flatten() {
+            write!(f, " {word}")?;
+        }
+        write!(f, " {}", self.time_zone)
+    }
+}
+
+fn borrowed(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
 /// A compiled pattern; equal when its text is.
 #[derive(Clone, Debug)]
 pub struct Pattern(pub Regex);
@@ -215,10 +291,11 @@ pub struct Notifier {
 pub struct Channel {
     /// All must match; none is every alert.
     pub matchers: Vec<SilenceMatcher>,
-    pub group_by: Vec<Text>,
-    pub group_wait: Duration,
-    pub group_interval: Duration,
-    pub repeat_interval: Duration,
+    /// What is none is as [`Alerts`] has it.
+    pub group_by: Option<Vec<Text>>,
+    pub group_wait: Option<Duration>,
+    pub group_interval: Option<Duration>,
+    pub repeat_interval: Option<Duration>,
     pub send_resolved: bool,
     /// Of one attempt.
     pub timeout: Duration,
@@ -226,15 +303,14 @@ pub struct Channel {
     pub ca_file: Option<PathBuf>,
 }
 
-/// Alertmanager's.
 impl Default for Channel {
     fn default() -> Channel {
         Channel {
             matchers: Vec::new(),
-            group_by: vec![Text::from_static("alertname")],
-            group_wait: Duration::from_secs(30),
-            group_interval: Duration::from_secs(5 * 60),
-            repeat_interval: Duration::from_secs(4 * 3600),
+            group_by: None,
+            group_wait: None,
+            group_interval: None,
+            repeat_interval: None,
             send_resolved: true,
             timeout: Duration::from_secs(10),
             ca_file: None,

@@ -18,11 +18,12 @@ use super::{
     quoted,
     secret::{Expanded, Expander},
     settings::{GROUP_FIELDS, Kind, PROBE_FIELDS, Setting, TextRule},
-    types::{Notifier, Pattern, ProcessGroup, Target},
+    types::{Notifier, Pattern, ProcessGroup, QuietHours, Target},
     units::{self, Wrong},
 };
 
 mod notifiers;
+mod quiet_hours;
 
 /// A value of any kind; which one is decided by the setting's row.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +42,7 @@ pub(super) enum Value {
     Collectors(Vec<&'static str>),
     Probes(Vec<Draft>),
     ProcessGroups(Vec<ProcessGroup>),
+    QuietHours(Vec<QuietHours>),
     Notifiers(Vec<Notifier>),
 }
 
@@ -150,6 +152,8 @@ impl Reading<'_> {
             Kind::IcmpProbes => self.probes(node, units::icmp_target),
             Kind::TcpProbes => self.probes(node, units::tcp_target),
             Kind::ProcessGroups => self.items(node, MOST_GROUPS, Self::group, Value::ProcessGroups),
+            Kind::LabelNames => self.many(node, label_name, Clone::clone, Value::Texts),
+            Kind::QuietHours => self.items(node, MOST_GROUPS, Self::quiet_hours, Value::QuietHours),
             Kind::Notifiers => self.items(node, MOST_NOTIFIERS, Self::notifier, Value::Notifiers),
         }
     }
@@ -498,9 +502,8 @@ fn url_path(text: &str) -> Result<String, Wrong> {
         });
     }
     // The server's fixed answers; it would refuse to start.
-    let is_taken = matches!(text, "/" | "/health" | "/ready" | "/api/v1")
-        || text.starts_with("/-/")
-        || text.starts_with("/api/v1/");
+    let is_taken = matches!(text, "/" | "/health" | "/ready" | "/api/v1" | "/api/v2")
+        || ["/-/", "/api/v1/", "/api/v2/"].iter().any(|taken| text.starts_with(taken));
     if is_taken {
         return Err(Wrong::new("is the path of another answer"));
     }
@@ -563,6 +566,17 @@ fn host(text: &str) -> Result<String, Wrong> {
         false => "is not a host name",
     };
     Err(Wrong::new(why))
+}
+
+/// Of a label, or `...` for all there are.
+fn label_name(text: &str) -> Result<String, Wrong> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_name = text.chars().all(is_word)
+        && text.chars().next().is_some_and(|first| !first.is_ascii_digit());
+    match is_name || text == "..." {
+        true => Ok(text.to_owned()),
+        false => Err(Wrong::new("is not a label's name, nor `...` for all")),
+    }
 }
 
 fn collector(text: &str) -> Result<&'static str, Wrong> {

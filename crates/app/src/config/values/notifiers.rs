@@ -97,18 +97,16 @@ impl Reading<'_> {
         let usual = Channel::default();
         let second = Duration::from_secs(1);
         let day = Duration::from_secs(24 * 3600);
-        let mut time = |field: &str, least: Duration, most: Duration, usual: Duration| {
-            let given =
-                fields.get(field).and_then(|(node, key)| self.span(node, &key, least, most));
-            given.unwrap_or(usual)
+        let mut time = |field: &str, least: Duration, most: Duration| {
+            fields.get(field).and_then(|(node, key)| self.span(node, &key, least, most))
         };
         Channel {
-            group_wait: time("group_wait", Duration::ZERO, day, usual.group_wait),
-            group_interval: time("group_interval", second, day, usual.group_interval),
-            repeat_interval: time("repeat_interval", second * 60, day * 365, usual.repeat_interval),
-            timeout: time("timeout", second, second * 120, usual.timeout),
+            group_wait: time("group_wait", Duration::ZERO, day),
+            group_interval: time("group_interval", second, day),
+            repeat_interval: time("repeat_interval", second * 60, day * 365),
+            timeout: time("timeout", second, second * 120).unwrap_or(usual.timeout),
             matchers: self.optional(fields, "match", Self::matchers).unwrap_or_default(),
-            group_by: self.optional(fields, "group_by", Self::labels_of).unwrap_or(usual.group_by),
+            group_by: self.optional(fields, "group_by", Self::labels_of),
             send_resolved: self.optional(fields, "send_resolved", Self::flag).unwrap_or(true),
             ca_file: self.optional(fields, "ca_file", Self::file),
         }

@@ -20,6 +20,7 @@ mod notify;
 pub mod out;
 mod query;
 mod reload;
+mod remedy;
 mod report;
 mod rules;
 mod run;
@@ -118,6 +119,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Send a test message to a notifier, or show what a rule's message would be",
         configure: notify::configure,
         run: notify::run,
+    },
+    Subcommand {
+        name: "remedy",
+        about: "List and run what may be run against alerts, and say what has been",
+        configure: remedy::configure,
+        run: remedy::run,
     },
     Subcommand {
         name: "silence",

@@ -31,8 +31,8 @@ pub use secret::{REDACTED, Secret};
 pub use settings::{Alias, Kind, SETTINGS, Setting, TextRule};
 pub use types::{
     Alerts, Authorization, Channel, Collectors, Config, DoorFiles, Format, Group, Journal, Level,
-    Log, Mail, Notifier, Pattern, Probe, Probes, ProcessGroup, QuietHours, Receiver, Retention,
-    Rules, Store, Target, Web,
+    Log, Mail, Notifier, Pattern, Probe, Probes, ProcessGroup, QuietHours, Receiver, Remedy,
+    Retention, Rules, Store, Target, Web,
 };
 
 mod build;

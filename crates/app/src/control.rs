@@ -50,6 +50,8 @@ pub enum Command {
     SilenceAdd,
     SilenceList,
     SilenceExpire,
+    RemedyList,
+    RemedyRun,
 }
 
 impl Command {
@@ -59,6 +61,8 @@ impl Command {
         Command::SilenceAdd,
         Command::SilenceList,
         Command::SilenceExpire,
+        Command::RemedyList,
+        Command::RemedyRun,
     ];
 
     fn from_name(name: &str) -> Option<Command> {
@@ -72,6 +76,8 @@ impl Command {
             Command::SilenceAdd => "silence_add",
             Command::SilenceList => "silence_list",
             Command::SilenceExpire => "silence_expire",
+            Command::RemedyList => "remedy_list",
+            Command::RemedyRun => "remedy_run",
         }
     }
 }

@@ -485,6 +485,10 @@ impl Core {
             tracing::error!(%error, "that snapshots are missing could not be journaled");
         }
         self.happened(Text::from_static("stopped"), "stopped in order".into(), now);
+        if let JournalSlot::Open(journal) = &mut self.journal {
+            // So that the next start knows until when the alerts were seen.
+            self.remembered.write_at_stop(journal, now);
+        }
         if let JournalSlot::Open(journal) = &mut self.journal
             && let Err(error) = journal.sync()
         {

@@ -16,6 +16,7 @@ pub mod look;
 pub mod parts;
 pub mod probes;
 pub mod rebuild;
+pub mod remedies;
 pub mod remember;
 pub mod routing;
 pub mod rule_files;

@@ -31,6 +31,8 @@ pub struct Boards {
     pub well: watch::Sender<Option<Timestamp>>,
     /// What is configured, as it is shown.
     pub shown: Arc<Mutex<Effective>>,
+    /// Where a person asks for remedies, once they can be run.
+    pub remedies: crate::remedies::DeskSlot,
 }
 
 /// One plan per lane, by `Lane::index`; times are taken by the real clock.

@@ -41,6 +41,7 @@ use crate::{
     logging,
     parts::{self, Boards},
     probes,
+    remedies::{Evaluator, Remedies},
     remember::Remember,
     routing, rule_files,
     rules::{self, Rules},
@@ -86,6 +87,8 @@ impl Shape {
 
 /// How long each step of the stop may take before it is left behind.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// A remedy that is being run is asked to end, then killed.
+const REMEDY_PATIENCE: Duration = Duration::from_secs(7);
 /// How long the start waits for the first snapshot: it usually takes a few milliseconds.
 const FIRST_TICK_PATIENCE: Duration = Duration::from_secs(1);
 /// One snapshot in flight per lane, and a few events: a full mailbox means a stuck core.
@@ -192,6 +195,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         routing,
         channels: None,
         socket,
+        remedies: None,
     };
     runtime.block_on(
         program.live(signals, site, listeners, control, inbox, stopping, &addresses, out),
@@ -536,6 +540,8 @@ struct Program {
     /// Where rules are evaluated.
     channels: Option<Channels>,
     socket: Option<PathBuf>,
+    /// In the process that collects, once it lives.
+    remedies: Option<Remedies>,
 }
 
 impl Program {
@@ -553,8 +559,11 @@ impl Program {
         let commands = site.commands.clone();
         let under_tls = site.door.borrow().door.tls.is_some();
         let door_thread = self.door.as_ref().map(Watch::start).transpose()?;
+        self.start_remedies();
         if let Some(listener) = control {
-            tokio::spawn(control::serve(listener, serving::answers(site.clone(), commands)));
+            let remedies = Arc::clone(&self.boards.remedies);
+            let answers = serving::answers(site.clone(), commands, remedies);
+            tokio::spawn(control::serve(listener, answers));
         }
         let web = tokio::spawn(farol_web::serve(listeners, site, raised(stopping)));
         self.start_probes();
@@ -591,6 +600,10 @@ impl Program {
             control::remove(path).ok();
         }
         self.stop.send_replace(true);
+        // What it ends is still to be recorded.
+        if let Some(remedies) = self.remedies.take() {
+            remedies.stop(REMEDY_PATIENCE).await;
+        }
         // While there is a core that takes down what they have told.
         if let Some(channels) = self.channels.take() {
             channels.stop().await;
@@ -705,6 +718,9 @@ impl Program {
             channels.apply(&loaded.config).await?;
         }
         self.config = loaded.config;
+        if let Some(remedies) = &self.remedies {
+            remedies.replace(&self.config);
+        }
         *self.boards.shown.lock().unwrap_or_else(PoisonError::into_inner) = loaded.effective;
         self.start_probes();
         tracing::info!("configuration reloaded");
@@ -727,6 +743,23 @@ impl Program {
         tokio::spawn(channels::show(board, Arc::clone(&self.boards.own), self.stop.subscribe()));
         self.channels = Some(channels);
         Ok(())
+    }
+
+    /// Only where there is a core that journals what is intended.
+    fn start_remedies(&mut self) {
+        let Source::Collecting { core, .. } = &self.source else { return };
+        let evaluator = Evaluator {
+            board: Arc::clone(&self.boards.rules),
+            reader: Arc::clone(&self.boards.reader),
+            timeout: self.config.rules.timeout,
+            lookback: self.config.query.lookback_delta,
+            limits: self.config.query.limits(),
+        };
+        let remember = Remember::new(core.clone());
+        let memory = self.memory.clone();
+        let remedies = Remedies::start(&self.config, memory, remember, evaluator.value_reader());
+        self.boards.remedies.set(remedies.desk()).ok();
+        self.remedies = Some(remedies);
     }
 
     /// Ends the probes that run, and starts those of the configuration.

@@ -22,6 +22,7 @@ use crate::{
     config::{Config, Effective, Setting},
     control,
     parts::Boards,
+    remedies,
     run::{REVISION, Shape},
     silencing,
 };
@@ -139,10 +140,12 @@ fn configured(effective: &Effective) -> Vec<farol_web::Configured> {
 pub(crate) fn answers(
     site: farol_web::Site,
     commands: mpsc::Sender<farol_web::Command>,
+    remedies: remedies::DeskSlot,
 ) -> control::Answer {
     Arc::new(move |request| {
         let site = site.clone();
         let commands = commands.clone();
+        let remedies = Arc::clone(&remedies);
         Box::pin(async move {
             match request.command {
                 control::Command::Health => {
@@ -156,8 +159,23 @@ pub(crate) fn answers(
                 control::Command::SilenceExpire => {
                     silencing::expire(&site, &commands, &request.arguments).await
                 }
+                control::Command::RemedyList => Ok(desk(&site, &remedies)?.list()),
+                control::Command::RemedyRun => {
+                    desk(&site, &remedies)?.run(&request.arguments).await
+                }
             }
         })
+    })
+}
+
+/// Only the process that collects runs remedies.
+fn desk<'a>(
+    site: &farol_web::Site,
+    slot: &'a remedies::DeskSlot,
+) -> Result<&'a remedies::Desk, String> {
+    slot.get().ok_or_else(|| match &site.settings.read_only {
+        Some(refusal) => refusal.clone(),
+        None => "the program is still starting".to_owned(),
     })
 }
 

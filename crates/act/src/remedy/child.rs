@@ -26,7 +26,7 @@ use rustix::{
 use super::{Leash, Outcome};
 
 /// A program and what it is given.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Program {
     pub(super) path: PathBuf,
     pub(super) arguments: Vec<String>,

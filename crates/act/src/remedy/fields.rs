@@ -1,7 +1,7 @@
 //! What can be said of a treatment, by name and kind: the configuration reads the fields of any
 //! treatment without knowing it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// One row of a treatment's fields.
 #[derive(Debug)]
@@ -31,7 +31,9 @@ pub enum Default {
     Bool(bool),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Without `Debug`: see [`Fields`].
+#[derive(Clone, PartialEq, Eq)]
+#[expect(missing_debug_implementations, reason = "it may hold a secret")]
 pub enum Given {
     Text(String),
     Texts(Vec<String>),
@@ -54,8 +56,15 @@ impl From<Default> for Given {
 
 /// The fields of one treatment. One of another kind than asked for is as one that is not there; a
 /// test keeps each table and what is asked of it equal.
-#[derive(Clone, Debug, std::default::Default, PartialEq, Eq)]
+#[derive(Clone, std::default::Default, PartialEq, Eq)]
 pub struct Fields(BTreeMap<&'static str, Given>);
+
+/// A program's arguments may hold secrets: values are not shown.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Fields {
     pub fn defaults(rows: &'static [Field]) -> Fields {

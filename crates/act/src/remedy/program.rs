@@ -1,6 +1,6 @@
 //! Any program, by absolute path and with arguments; no shell reads them.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 use rustix::thread::CapabilitySet;
 
@@ -51,12 +51,19 @@ pub(super) const BUILT_IN: BuiltIn = BuiltIn {
     build,
 };
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct AnyProgram {
     path: PathBuf,
     args: Vec<String>,
     user: String,
     rehearse_args: Vec<String>,
+}
+
+/// Its arguments may hold secrets.
+impl fmt::Debug for AnyProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyProgram").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 fn build(fields: &Fields) -> Result<Arc<dyn Treatment>, Fault> {

@@ -35,6 +35,17 @@ pub fn with_level(expr: &Expr, text: &str, level: f64) -> Result<(String, Expr),
     Ok((text, expr))
 }
 
+/// Whether the rule fires above the number that it compares with, or below it; none where it does not
+/// say where the bad values are.
+pub fn fires_above(expr: &Expr) -> Option<bool> {
+    let above = match comparison(expr)?.op {
+        BinaryOp::Greater | BinaryOp::GreaterOrEqual => true,
+        BinaryOp::Less | BinaryOp::LessOrEqual => false,
+        _ => return None,
+    };
+    Some(above)
+}
+
 /// The comparison that decides: of `and` and `unless` that on their left.
 fn comparison(expr: &Expr) -> Option<&Binary> {
     match &expr.kind {

@@ -283,6 +283,10 @@ impl Values {
                 Value::Notifiers(notifiers) => notifiers.clone(),
                 _ => Vec::new(),
             },
+            remedies: match self.value("remedies") {
+                Value::Remedies(remedies) => remedies.clone(),
+                _ => Vec::new(),
+            },
             probes: Probes { icmp: self.probes("probes.icmp"), tcp: self.probes("probes.tcp") },
             log: self.log(),
         }

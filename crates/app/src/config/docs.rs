@@ -84,6 +84,7 @@ file, line by line, and changes nothing.
 | pattern | a regular expression that matches anywhere unless anchored; `^$` excludes nothing |
 | probe | `example.org` (icmp), `example.org:443` (tcp), or `{target: …, interval: …, timeout: …}` |
 | notifier | `{name: team, discord: {webhook_url: \"${env:DISCORD_WEBHOOK_URL}\"}}` |
+| remedy | `{name: free_tmp, cleanup_temp_files: {older_than: 3d}, dry_run: false, cooldown: 3d}` |
 
 ## Secrets
 
@@ -141,7 +142,8 @@ fn kind(kind: Kind) -> String {
         | Kind::ProcessGroups
         | Kind::LabelNames
         | Kind::QuietHours
-        | Kind::Notifiers => word.to_owned(),
+        | Kind::Notifiers
+        | Kind::Remedies => word.to_owned(),
     }
 }
 

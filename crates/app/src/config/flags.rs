@@ -164,6 +164,7 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::LabelNames => "LABEL",
         Kind::QuietHours => "WINDOW",
         Kind::Notifiers => "NOTIFIERS",
+        Kind::Remedies => "REMEDIES",
     }
 }
 

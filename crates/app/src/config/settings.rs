@@ -68,6 +68,7 @@ pub enum Kind {
     LabelNames,
     QuietHours,
     Notifiers,
+    Remedies,
 }
 
 /// What a text must look like.
@@ -111,6 +112,7 @@ impl Kind {
             Kind::LabelNames => "list of label names",
             Kind::QuietHours => "list of windows",
             Kind::Notifiers => "list of notifiers",
+            Kind::Remedies => "list of remedies",
         }
     }
 
@@ -128,6 +130,7 @@ impl Kind {
                 | Kind::LabelNames
                 | Kind::QuietHours
                 | Kind::Notifiers
+                | Kind::Remedies
         )
     }
 }
@@ -223,6 +226,8 @@ pub const SETTINGS: &[Setting] = &[
         .without_flag(),
 
     Setting::new("notify", Kind::Notifiers, "none", "Who is told of alerts: each has a `name`, one of `discord`, `slack`, `email`, `webhook`, `alertmanager` and `heartbeat`, and perhaps which alerts it is told when (`match`, `group_by`, `group_wait`, `group_interval`, `repeat_interval`, `send_resolved`); `docs/alerts.md` has an example of each."),
+    Setting::new("remedies", Kind::Remedies, "none", "What may be run against an alert whose rule names it: each has a `name`, one treatment (`cleanup_temp_files`, `cleanup_old_logs`, `restart_interface`, `restart_unit`, `flush_dns_cache`, `report_disk_usage`, `reap_zombies`, `program`) with its fields, `dry_run` (true unless it is false), and when it may run (`sustained`, `cooldown`, `per_day`, `hours`, `wait`, `deadline`); the section on remedies of `docs/alerts.md` has an example of each. Those that need no field are there in dry run under their own name without being listed.")
+        .without_flag(),
 
     Setting::new("path.procfs", Kind::Path, "", "Where the machine's procfs is mounted.")
         .unset("found by itself: `/proc`, in a container wherever the host's is mounted", "/proc"),

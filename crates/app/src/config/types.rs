@@ -4,7 +4,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use farol_act::notify::Protection;
+use farol_act::{notify::Protection, remedy::Fields};
 use farol_alert::{
     Window,
     windows::{Recurring, Spans},
@@ -49,6 +49,8 @@ pub struct Config {
     pub process_groups: Vec<ProcessGroup>,
     /// Their names are unique.
     pub notifiers: Vec<Notifier>,
+    /// Their names are unique.
+    pub remedies: Vec<Remedy>,
     pub probes: Probes,
     pub log: Log,
 }
@@ -277,6 +279,32 @@ pub struct ProcessGroup {
     pub process: Option<Pattern>,
     pub unit: Option<Pattern>,
     pub user: Option<Pattern>,
+}
+
+/// What may be run against an alert, as it was written; its treatment is known to take its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remedy {
+    /// By which a rule calls for it.
+    pub name: Text,
+    /// A row of `farol_act::remedy::BUILT_INS`.
+    pub kind: &'static str,
+    pub fields: Fields,
+    pub dry_run: bool,
+    pub sustained: Duration,
+    pub cooldown: Duration,
+    pub per_day: usize,
+    /// Always, if none.
+    pub hours: Option<QuietHours>,
+    pub wait: Duration,
+    pub deadline: Duration,
+}
+
+/// As `farol config` shows it; its fields may hold secrets.
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = if self.dry_run { "in dry run" } else { "for real" };
+        write!(f, "{} {} {mode}", self.name, self.kind)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,12 +18,13 @@ use super::{
     quoted,
     secret::{Expanded, Expander},
     settings::{GROUP_FIELDS, Kind, PROBE_FIELDS, Setting, TextRule},
-    types::{Notifier, Pattern, ProcessGroup, QuietHours, Target},
+    types::{Notifier, Pattern, ProcessGroup, QuietHours, Remedy, Target},
     units::{self, Wrong},
 };
 
 mod notifiers;
 mod quiet_hours;
+mod remedies;
 
 /// A value of any kind; which one is decided by the setting's row.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,7 @@ pub(super) enum Value {
     ProcessGroups(Vec<ProcessGroup>),
     QuietHours(Vec<QuietHours>),
     Notifiers(Vec<Notifier>),
+    Remedies(Vec<Remedy>),
 }
 
 /// A probe that may leave its times to `probes.interval` and `probes.timeout`.
@@ -155,6 +157,7 @@ impl Reading<'_> {
             Kind::LabelNames => self.many(node, label_name, Clone::clone, Value::Texts),
             Kind::QuietHours => self.items(node, MOST_GROUPS, Self::quiet_hours, Value::QuietHours),
             Kind::Notifiers => self.items(node, MOST_NOTIFIERS, Self::notifier, Value::Notifiers),
+            Kind::Remedies => self.items(node, MOST_GROUPS, Self::remedy, Value::Remedies),
         }
     }
 

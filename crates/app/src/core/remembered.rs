@@ -173,6 +173,17 @@ impl Remembered {
         Ok(())
     }
 
+    /// The whole once more, if there is an alert that a start must know more of than its last turn.
+    pub(super) fn write_at_stop(&mut self, journal: &mut Journal, now: Timestamp) {
+        let is_needed = self.memory.alerts.values().any(|alert| alert.phase != Phase::Ended);
+        if is_needed
+            && self.waiting.is_empty()
+            && let Err(error) = self.write_state(journal, now)
+        {
+            tracing::debug!(%error, "what is remembered could not be written at the stop");
+        }
+    }
+
     fn write_state(&mut self, journal: &mut Journal, now: Timestamp) -> Result<(), JournalFault> {
         let state = Memory { at: now, ..self.memory.clone() };
         journal.append(&Record::State(Arc::new(state)))?;

@@ -87,7 +87,7 @@ impl Reading<'_> {
         Some((hours, shown, identity))
     }
 
-    fn times(&mut self, node: &Node, key: &str) -> Option<Times> {
+    pub(super) fn times(&mut self, node: &Node, key: &str) -> Option<Times> {
         let Content::Map(pairs) = &node.content else {
             self.complain(node, key, "is not a mapping of from and to".to_owned());
             return None;
@@ -111,7 +111,7 @@ impl Reading<'_> {
         }
     }
 
-    fn words(&mut self, node: &Node, key: &str) -> Vec<String> {
+    pub(super) fn words(&mut self, node: &Node, key: &str) -> Vec<String> {
         self.listed(node, key, |reading, item, key| {
             let text = |text: &str| checked(TextRule::Label, text);
             Some(reading.scalar(item, key, text, Clone::clone)?.0)
@@ -119,7 +119,7 @@ impl Reading<'_> {
     }
 
     /// One value without a list is a list of one.
-    fn listed<T>(
+    pub(super) fn listed<T>(
         &mut self,
         node: &Node,
         key: &str,

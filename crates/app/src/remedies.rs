@@ -1,0 +1,339 @@
+//! Remedies as they are configured: from the configuration to what `farol_act` runs, the task that runs
+//! them, and what a person may ask of it at the control socket.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use farol_act::remedy::{
+    Answer, BUILT_INS, BuiltIn, Clock, Inputs, Known, Order, Policy, Reading, Recorder, Settings,
+    Starter, Surroundings, ValueReader, Worse, follow, on_a_thread, policy,
+};
+use farol_alert::{
+    Board, Group, Rule, Standing,
+    evaluate::{EvalOptions, GroupState, evaluate},
+    rules::fires_above,
+};
+use farol_model::{Action, ActionStep, Alert, Labels, Memory, Record, Text, Timestamp};
+use farol_query::{Limits, Stop};
+use serde_json::{Value, json};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    clock,
+    config::{self, Config},
+    history::ReaderSlot,
+    remember::Remember,
+};
+
+/// Further orders wait in the socket.
+const ORDERS: usize = 8;
+
+/// All remedies: those that are configured, and in dry run those that need no configuration and whose
+/// name is not taken.
+pub fn known(config: &Config) -> Known {
+    let mut known: Vec<Settings> = config.remedies.iter().filter_map(settings).collect();
+    for settings in BUILT_INS.iter().filter_map(BuiltIn::by_default) {
+        if !known.iter().any(|known| known.name == settings.name) {
+            known.push(settings);
+        }
+    }
+    known.into()
+}
+
+/// None cannot happen: what cannot be built is refused with the configuration.
+fn settings(remedy: &config::Remedy) -> Option<Settings> {
+    let treatment = (BuiltIn::of(remedy.kind)?.build)(&remedy.fields).ok()?;
+    let hours = remedy.hours.as_ref().map(config::QuietHours::window).transpose().ok()?;
+    Some(Settings {
+        name: remedy.name.clone(),
+        kind: remedy.kind,
+        treatment,
+        dry_run: remedy.dry_run,
+        policy: Policy {
+            sustained: remedy.sustained,
+            cooldown: remedy.cooldown,
+            per_day: remedy.per_day,
+            hours,
+        },
+        wait: remedy.wait,
+        deadline: remedy.deadline,
+    })
+}
+
+pub fn surroundings(config: &Config) -> Surroundings {
+    Surroundings {
+        root: config.host.root.clone(),
+        own: vec![config.logs.clone(), config.data.clone()],
+    }
+}
+
+/// The task that runs remedies, and the ways to it. Dropped, it stops, and is not waited for.
+pub struct Remedies {
+    settings: watch::Sender<Known>,
+    orders: mpsc::Sender<Order>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    memory: watch::Receiver<Arc<Memory>>,
+    surroundings: Arc<Surroundings>,
+}
+
+impl fmt::Debug for Remedies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remedies").finish_non_exhaustive()
+    }
+}
+
+impl Remedies {
+    /// To be called inside the runtime, once the memory holds what was recalled. `value` says what is
+    /// known of an alert at the moment; it may block.
+    pub fn start(
+        config: &Config,
+        memory: watch::Receiver<Arc<Memory>>,
+        remember: Remember,
+        value: ValueReader,
+    ) -> Remedies {
+        let (settings, follows) = watch::channel(known(config));
+        let (orders, taken) = mpsc::channel(ORDERS);
+        let (stop, stopping) = watch::channel(false);
+        let surroundings = Arc::new(surroundings(config));
+        let record: Recorder = Arc::new(move |action| {
+            let taken = remember.clone().record(Record::Action(action));
+            Box::pin(async move { taken.await.map_err(|error| error.to_string()) })
+        });
+        let now: Clock = Arc::new(clock::now);
+        let start: Starter = on_a_thread;
+        let task = tokio::spawn(follow(Inputs {
+            host: config.host_name.clone(),
+            settings: follows,
+            memory: memory.clone(),
+            orders: taken,
+            now,
+            record,
+            value,
+            start,
+            surroundings: Arc::clone(&surroundings),
+            stop: stopping,
+        }));
+        Remedies { settings, orders, stop, task, memory, surroundings }
+    }
+
+    /// At a reload. What runs goes on as it was begun.
+    pub fn replace(&self, config: &Config) {
+        self.settings.send_replace(known(config));
+    }
+
+    /// What runs is ended and recorded; before the core is told to stop.
+    pub async fn stop(self, patience: Duration) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(patience, self.task).await.is_err() {
+            tracing::error!("a remedy could not be ended in time");
+        }
+    }
+
+    /// For those who answer at the control socket.
+    pub fn desk(&self) -> Desk {
+        Desk {
+            settings: self.settings.subscribe(),
+            orders: self.orders.clone(),
+            memory: self.memory.clone(),
+            surroundings: Arc::clone(&self.surroundings),
+        }
+    }
+}
+
+/// Filled once remedies can be run; in a process that only serves never.
+pub type DeskSlot = Arc<OnceLock<Desk>>;
+
+/// Where a person asks for remedies. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    settings: watch::Receiver<Known>,
+    orders: mpsc::Sender<Order>,
+    memory: watch::Receiver<Arc<Memory>>,
+    surroundings: Arc<Surroundings>,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// The answer to `remedy_list`.
+    pub fn list(&self) -> Value {
+        let known = Arc::clone(&self.settings.borrow());
+        let memory = Arc::clone(&self.memory.borrow());
+        let now = clock::now();
+        known.iter().map(|settings| self.row(settings, &memory, now)).collect()
+    }
+
+    fn row(&self, settings: &Settings, memory: &Memory, now: Timestamp) -> Value {
+        let nothing = farol_model::Remedy::default();
+        let past = memory.remedies.get(&settings.name).unwrap_or(&nothing);
+        let granted = settings.treatment.granted(&self.surroundings);
+        json!({
+            "name": settings.name.as_str(),
+            "treatment": settings.kind,
+            "what": settings.treatment.what(),
+            "dryRun": settings.dry_run,
+            "granted": granted.is_ok(),
+            "notGranted": granted.err().map(|missing| missing.to_string()),
+            "lastRun": past.runs.iter().max().map(|at| clock::rfc3339(*at)),
+            "nextAllowed": policy::next_allowed(settings, past, now).map(clock::rfc3339),
+            "isRunning": past.open.is_some(),
+            "last": past.last.as_ref().map(show),
+        })
+    }
+
+    /// The answer to `remedy_run` with `{"name": …, "dryRun": …, "force": …}`.
+    pub async fn run(&self, arguments: &Value) -> Result<Value, String> {
+        let name = arguments["name"].as_str().ok_or("which remedy? its name is missing")?;
+        let flag = |name: &str| arguments[name].as_bool().unwrap_or_default();
+        let (answer, answered) = oneshot::channel();
+        let order = Order {
+            remedy: Text::from(name),
+            dry_run: flag("dryRun"),
+            force: flag("force"),
+            answer,
+        };
+        let gone = || "the program is stopping".to_owned();
+        self.orders.send(order).await.map_err(|_| gone())?;
+        match answered.await.map_err(|_| gone())? {
+            Answer::Begun { id, is_rehearsal } => {
+                Ok(json!({ "id": id.as_str(), "isRehearsal": is_rehearsal }))
+            }
+            Answer::Refused(reason) => Err(reason),
+        }
+    }
+}
+
+/// What a rule is evaluated with, to see what has become of one of its alerts.
+#[derive(Clone, Debug)]
+pub struct Evaluator {
+    /// The rules as they are loaded.
+    pub board: Arc<Mutex<Board>>,
+    pub reader: ReaderSlot,
+    pub timeout: Duration,
+    pub lookback: Duration,
+    pub limits: Limits,
+}
+
+impl Evaluator {
+    pub fn value_reader(self) -> ValueReader {
+        Arc::new(move |alert| self.read(alert).unwrap_or_default())
+    }
+
+    /// The rule's expression, asked once more. None where the rule or the store is not there.
+    fn read(&self, alert: &Alert) -> Option<Reading> {
+        let rules = Arc::clone(&self.board.lock().unwrap_or_else(PoisonError::into_inner).rules);
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let (group, rule) = rules.rules().find_map(|(group, rule)| match rule {
+            Rule::Alert(own) if group.name == alert.group && own.id == alert.rule => {
+                Some((group, own))
+            }
+            Rule::Alert(_) | Rule::Record(_) => None,
+        })?;
+        let worse = fires_above(&rule.expr).map(|above| match above {
+            true => Worse::Higher,
+            false => Worse::Lower,
+        });
+        let only = Group { rules: vec![Rule::Alert(rule.clone())], ..Group::clone(group) };
+        let (lap, timeout, now) = (clock::lap(), self.timeout, clock::now());
+        let options = EvalOptions {
+            external_labels: &Labels::empty(),
+            external_url: "",
+            lookback: self.lookback,
+            subquery_step: Duration::from_secs(60),
+            now: Some(now),
+            limits: self.limits,
+            watch: &move || (lap.elapsed() > timeout).then_some(Stop::TimedOut),
+            lap: &|| lap.elapsed(),
+        };
+        let alerts = BTreeMap::from([(alert.key(), Arc::new(alert.clone()))]);
+        let mut record_nothing = |_| Ok(());
+        let (mut state, group) = (GroupState::default(), Arc::new(only));
+        let result =
+            evaluate(&group, &reader, &alerts, now, &mut state, &mut record_nothing, &options);
+        let result = result.rules.into_iter().next()?;
+        let found = result.found.ok()?;
+        if let Some(found) = found.iter().find(|found| found.series == alert.series) {
+            return Some(Reading { holds: Some(true), value: Some(found.value), worse });
+        }
+        let gone = result.gone.iter().find(|gone| gone.series == alert.series)?;
+        let holds = match gone.standing {
+            Standing::Recovered => Some(false),
+            Standing::NotYet => Some(true),
+            Standing::Missing => None,
+        };
+        Some(Reading { holds, value: None, worse })
+    }
+}
+
+/// A step of a run, for people and programs.
+pub fn show(action: &Action) -> Value {
+    let (step, text, ok, output) = match &action.step {
+        ActionStep::Refused { reason } => ("refused", reason.to_string(), None, None),
+        ActionStep::Rehearsed { summary, output } => {
+            ("rehearsed", summary.to_string(), None, Some(output))
+        }
+        ActionStep::Intended { what } => ("intended", what.to_string(), None, None),
+        ActionStep::Finished { ok, summary, output, took } => {
+            let text = format!("{summary} (in {:.1} s)", took.as_secs_f64());
+            ("finished", text, Some(*ok), Some(output))
+        }
+        ActionStep::Judged { judgement, before, after } => {
+            let number =
+                |value: &Option<f64>| value.map_or("?".to_owned(), |value| value.to_string());
+            let text = format!("{}: {} -> {}", judgement.name(), number(before), number(after));
+            ("judged", text, None, None)
+        }
+        ActionStep::Unknown => {
+            ("unknown", "farol ended before it did: nobody knows".to_owned(), Some(false), None)
+        }
+    };
+    json!({
+        "at": clock::rfc3339(action.at),
+        "id": action.id.as_str(),
+        "remedy": action.remedy.as_str(),
+        "alert": action.alert.as_ref().map(|(name, _)| name.as_str()),
+        "step": step,
+        "ok": ok,
+        "text": text,
+        "output": output.map(Text::as_str),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_shown_with_all_that_is_known_of_it() {
+        let action = Action {
+            at: Timestamp::from_millis(1_767_225_600_000),
+            host: "h".into(),
+            id: "7-1".into(),
+            remedy: "free".into(),
+            alert: None,
+            step: ActionStep::Finished {
+                ok: true,
+                summary: "deleted 3 files".into(),
+                output: "a\nb".into(),
+                took: Duration::from_millis(1230),
+            },
+        };
+        let expected = json!({
+            "at": "2026-01-01T00:00:00.000Z", "id": "7-1", "remedy": "free", "alert": null,
+            "step": "finished", "ok": true, "text": "deleted 3 files (in 1.2 s)", "output": "a\nb",
+        });
+        assert_eq!(show(&action), expected);
+    }
+}

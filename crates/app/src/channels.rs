@@ -17,6 +17,7 @@ use farol_act::notify::{
     Records, Resender, Sender, Server, Slack, Trust, Webhook, mailbox,
 };
 use farol_alert::{Matcher, Route, Routing};
+use farol_collect::own;
 use farol_model::{Memory, Text, Timestamp};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::{sync::watch, task::JoinHandle};
@@ -44,6 +45,33 @@ pub struct Surroundings {
 impl fmt::Debug for Surroundings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Surroundings").finish_non_exhaustive()
+    }
+}
+
+/// Shows on Farol's own board what the channels do, until it is told to stop.
+pub async fn show(board: Arc<Board>, own: Arc<own::Board>, mut stop: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let channels = board.read().into_iter().map(|(name, figures)| {
+            let seconds = |duration: Option<Duration>| duration.map(|time| time.as_secs_f64());
+            let figures = own::ChannelFigures {
+                sent: figures.sent,
+                retried: figures.retried,
+                throttled: figures.throttled,
+                dead: figures.dead,
+                is_disabled: figures.is_disabled,
+                latency_seconds: seconds(figures.latency),
+                queued: figures.queued as u64,
+                oldest_seconds: seconds(figures.oldest),
+            };
+            (name, figures)
+        });
+        let channels = channels.collect();
+        own.update(|figures| figures.alerting.channels = channels);
     }
 }
 

@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use farol_collect::{Laps, Options, OptionsError, Runner, own, probe, textfile};
-use farol_model::{Lane, Stream};
+use farol_model::{Lane, Stream, Timestamp};
+use tokio::sync::watch;
 
 use crate::{
     config::{self, Config, Effective, Loaded, Retention},
@@ -26,6 +27,8 @@ pub struct Boards {
     pub reader: ReaderSlot,
     /// The rules, and how evaluating them goes.
     pub rules: Arc<Mutex<farol_alert::Board>>,
+    /// When rules were last evaluated without a fault.
+    pub well: watch::Sender<Option<Timestamp>>,
     /// What is configured, as it is shown.
     pub shown: Arc<Mutex<Effective>>,
     /// Where a person asks for remedies, once they can be run.

@@ -103,8 +103,10 @@ impl Remedies {
         let (orders, taken) = mpsc::channel(ORDERS);
         let (stop, stopping) = watch::channel(false);
         let surroundings = Arc::new(surroundings(config));
-        let record: Recorder =
-            Arc::new(move |action| Box::pin(remember.clone().record(Record::Action(action))));
+        let record: Recorder = Arc::new(move |action| {
+            let taken = remember.clone().record(Record::Action(action));
+            Box::pin(async move { taken.await.map_err(|error| error.to_string()) })
+        });
         let now: Clock = Arc::new(clock::now);
         let start: Starter = on_a_thread;
         let task = tokio::spawn(follow(Inputs {

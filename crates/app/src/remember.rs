@@ -20,6 +20,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Remember(SyncSender<Event>);
 
+/// Why a record is not durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unremembered {
+    /// The program is stopping: nobody takes records any more.
+    Gone,
+    /// The disk's fault.
+    Failed(String),
+}
+
+impl fmt::Display for Unremembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unremembered::Gone => f.write_str("the program is stopping"),
+            Unremembered::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
 impl fmt::Debug for Remember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Remember")
@@ -33,28 +51,27 @@ impl Remember {
 
     /// Resolves once the record is durable, or held while the disk is full; what it changes is
     /// published by then.
-    pub async fn record(self, record: Record) -> Result<(), String> {
+    pub async fn record(self, record: Record) -> Result<(), Unremembered> {
         let (ack, answer) = oneshot::channel();
         let taken = tokio::time::timeout(PATIENCE, self.hand_over(Event::Remember { record, ack }));
         match taken.await {
-            Ok(Ok(())) => answer.await.unwrap_or_else(|_| Err(gone())),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err("the journal's disk hangs".to_owned()),
+            Ok(Ok(())) => match answer.await {
+                Ok(result) => result.map_err(Unremembered::Failed),
+                Err(_) => Err(Unremembered::Gone),
+            },
+            Ok(Err(gone)) => Err(gone),
+            Err(_) => Err(Unremembered::Failed("the journal's disk hangs".to_owned())),
         }
     }
 
-    async fn hand_over(&self, mut event: Event) -> Result<(), String> {
+    async fn hand_over(&self, mut event: Event) -> Result<(), Unremembered> {
         loop {
             event = match self.0.try_send(event) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Full(event)) => event,
-                Err(TrySendError::Disconnected(_)) => return Err(gone()),
+                Err(TrySendError::Disconnected(_)) => return Err(Unremembered::Gone),
             };
             tokio::time::sleep(PAUSE).await;
         }
     }
-}
-
-fn gone() -> String {
-    "the program is stopping".to_owned()
 }

@@ -62,6 +62,8 @@ pub struct Surroundings {
     pub memory: watch::Receiver<Arc<Memory>>,
     pub core: SyncSender<Event>,
     pub board: Arc<Mutex<Board>>,
+    /// When rules were last evaluated without a fault and applied.
+    pub well: watch::Sender<Option<Timestamp>>,
     pub own: Arc<own::Board>,
 }
 
@@ -199,10 +201,14 @@ impl Evaluating {
         let mut record = |series| record(core, now, series);
         let result = evaluate(group, reader, &memory.alerts, now, state, &mut record, &options);
         self.note(place, &result, missed);
+        let is_well = result.rules.iter().all(|rule| rule.found.is_ok());
         let (applied, done) = sync_channel(1);
         if threads::send_within(core, Event::Evaluated { result, applied }, PATIENCE)
             && done.recv_timeout(PATIENCE).is_ok()
         {
+            if is_well {
+                self.around.well.send_replace(Some(now));
+            }
             self.record_alerts(place, group, now);
         }
     }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
+use farol_act::notify::RecordFailed;
 use farol_alert::{Routing, RuleSet, silences};
 use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
@@ -29,6 +30,7 @@ use tokio::{
 use farol_web::door::Opening;
 
 use crate::{
+    channels::{self, Channels},
     cli::{Out, complain},
     clock,
     config::{self, Config, Group, Loaded},
@@ -41,7 +43,7 @@ use crate::{
     parts::{self, Boards},
     probes,
     remedies::{Evaluator, Remedies},
-    remember::Remember,
+    remember::{Remember, Unremembered},
     routing, rule_files,
     rules::{self, Rules},
     sampler::{Plan, Sampler},
@@ -131,6 +133,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     });
     let plans = parts::plans(&config, &boards)?;
     let rules = Arc::new(rule_files::load(&config.rules)?);
+    channels::check(&config)?;
 
     let (current, watch_current) = watch::channel(Arc::new(Current {
         host: config.host_name.clone(),
@@ -191,6 +194,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         current: watch_current,
         memory: watch_memory,
         routing,
+        channels: None,
         socket,
         remedies: None,
     };
@@ -429,6 +433,7 @@ fn start_rules(
         memory,
         core: core.clone(),
         board: Arc::clone(&boards.rules),
+        well: boards.well.clone(),
         own: Arc::clone(&boards.own),
     };
     Ok(Rules::start(rules_plan(config, rules), surroundings)?)
@@ -445,8 +450,9 @@ fn rules_plan(config: &Config, rules: Arc<RuleSet>) -> rules::Plan {
     }
 }
 
-fn loaded(rules: &Arc<RuleSet>, _config: &Config) -> Event {
-    Event::Loaded { rules: Arc::clone(rules), channels: Vec::new() }
+fn loaded(rules: &Arc<RuleSet>, config: &Config) -> Event {
+    let channels = config.notifiers.iter().map(|notifier| notifier.name.clone()).collect();
+    Event::Loaded { rules: Arc::clone(rules), channels }
 }
 
 fn store_place(shape: Shape, config: &Config) -> anyhow::Result<Place> {
@@ -532,6 +538,8 @@ struct Program {
     memory: watch::Receiver<Arc<Memory>>,
     /// Who is told of which alerts, as it is configured.
     routing: watch::Sender<Arc<Routing>>,
+    /// Where rules are evaluated.
+    channels: Option<Channels>,
     socket: Option<PathBuf>,
     /// In the process that collects, once it lives.
     remedies: Option<Remedies>,
@@ -560,6 +568,7 @@ impl Program {
         }
         let web = tokio::spawn(farol_web::serve(listeners, site, raised(stopping)));
         self.start_probes();
+        self.start_channels().await?;
         if self.ticks() {
             tokio::spawn(raise_when_first_ticks_are_in(self.current.clone(), self.ready.clone()));
         } else if self.shape.collects() {
@@ -574,11 +583,11 @@ impl Program {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hang_up.recv() => {
-                    if let Err(error) = self.reload() {
+                    if let Err(error) = self.reload().await {
                         tracing::error!(error = format!("{error:#}"), "the new configuration was not taken");
                     }
                 }
-                Some(command) = inbox.recv() => self.obey(command),
+                Some(command) = inbox.recv() => self.obey(command).await,
                 _ = watchdog.tick() => self.feed_watchdog(),
             }
         }
@@ -595,6 +604,10 @@ impl Program {
         // What it ends is still to be recorded.
         if let Some(remedies) = self.remedies.take() {
             remedies.stop(REMEDY_PATIENCE).await;
+        }
+        // While there is a core that takes down what they have told.
+        if let Some(channels) = self.channels.take() {
+            channels.stop().await;
         }
         // On this thread: the requests in flight have others, and those for what waits may all be
         // held by a resolver that does not answer.
@@ -628,11 +641,12 @@ impl Program {
         out.flush();
     }
 
-    fn obey(&mut self, command: farol_web::Command) {
+    async fn obey(&mut self, command: farol_web::Command) {
         match command {
             farol_web::Command::Reload { reply } => {
                 // Whoever asked may have gone.
-                reply.send(self.reload().map_err(|error| format!("{error:#}"))).ok();
+                let result = self.reload().await;
+                reply.send(result.map_err(|error| format!("{error:#}"))).ok();
             }
             farol_web::Command::Write { batch, reply } => self.source.receive(batch, reply),
             farol_web::Command::Silence { draft, reply } => {
@@ -652,9 +666,9 @@ impl Program {
     }
 
     /// Reads the configuration again. Everything is built before anything is changed.
-    fn reload(&mut self) -> anyhow::Result<()> {
+    async fn reload(&mut self) -> anyhow::Result<()> {
         service::notify(&[sd_notify::NotifyState::Reloading]);
-        let result = self.try_reload();
+        let result = self.try_reload().await;
         let succeeded = result.is_ok();
         self.boards.own.update(|figures| {
             figures.config_reload_succeeded = Some(succeeded);
@@ -664,7 +678,7 @@ impl Program {
         result
     }
 
-    fn try_reload(&mut self) -> anyhow::Result<()> {
+    async fn try_reload(&mut self) -> anyhow::Result<()> {
         let mut loaded = config::from_process(self.flags.clone())?;
         let needs_restart = needs_restart(&self.config, &loaded.config);
         if loaded.config.collectors.none != self.config.collectors.none {
@@ -673,6 +687,7 @@ impl Program {
         }
         let plans = parts::plans(&loaded.config, &self.boards)?;
         let rule_set = Arc::new(rule_files::load(&loaded.config.rules)?);
+        channels::check(&loaded.config)?;
         let opened = self.door.as_ref().map(|door| door.prepare(&loaded.config)).transpose()?;
         if let (Some(door), Some(opened)) = (&self.door, opened) {
             for warning in &opened.warnings {
@@ -700,6 +715,9 @@ impl Program {
             core.try_send(event).ok();
         }
         self.routing.send_replace(Arc::new(routing::routing(&loaded.config)));
+        if let Some(channels) = &mut self.channels {
+            channels.apply(&loaded.config).await?;
+        }
         self.config = loaded.config;
         if let Some(remedies) = &self.remedies {
             remedies.replace(&self.config);
@@ -725,6 +743,37 @@ impl Program {
         let remedies = Remedies::start(&self.config, memory, remember, evaluator.value_reader());
         self.boards.remedies.set(remedies.desk()).ok();
         self.remedies = Some(remedies);
+    }
+
+    /// Whoever collects also tells.
+    async fn start_channels(&mut self) -> anyhow::Result<()> {
+        let Source::Collecting { core, .. } = &self.source else { return Ok(()) };
+        let remember = Remember::new(core.clone());
+        let board = Arc::<farol_act::notify::Board>::default();
+        let mut channels = Channels::new(channels::Surroundings {
+            memory: self.memory.clone(),
+            routing: self.routing.subscribe(),
+            records: Arc::new(move |delivery| {
+                let taken = remember.clone().record(Record::Delivery(delivery));
+                Box::pin(async move {
+                    match taken.await {
+                        Ok(()) => Ok(()),
+                        Err(Unremembered::Gone) => Err(RecordFailed),
+                        // A disk that fails is no reason to fall silent: at worst it is told twice.
+                        Err(Unremembered::Failed(error)) => {
+                            tracing::error!(%error, "a message was sent, and that is not written down");
+                            Ok(())
+                        }
+                    }
+                })
+            }),
+            well: self.boards.well.subscribe(),
+            board: Arc::clone(&board),
+        });
+        channels.apply(&self.config).await?;
+        tokio::spawn(channels::show(board, Arc::clone(&self.boards.own), self.stop.subscribe()));
+        self.channels = Some(channels);
+        Ok(())
     }
 
     /// Ends the probes that run, and starts those of the configuration.

@@ -9,7 +9,7 @@ use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, 
 
 mod alerting;
 
-pub use alerting::{AlertingFigures, GroupFigures};
+pub use alerting::{AlertingFigures, ChannelFigures, GroupFigures};
 
 const BUILD_INFO: &str = "farol_build_info";
 const LANE_INTERVAL: &str = "farol_lane_interval_seconds";
@@ -248,6 +248,27 @@ pub const METRICS: &[Metric] = &[
     ),
     Metric::counter(alerting::FAILURES, "", "Rules of a group that could not be evaluated."),
     Metric::gauge(alerting::LAST, "seconds", "What the last evaluation of a group of rules took."),
+    Metric::counter(
+        alerting::NOTIFICATIONS,
+        "",
+        "What became of a notifier's messages: sent, retried after a failure, throttled by the receiver, dead (given up).",
+    ),
+    Metric::gauge(alerting::NOTIFICATIONS_QUEUED, "", "Messages that a notifier has yet to send."),
+    Metric::gauge(
+        alerting::NOTIFICATIONS_OLDEST,
+        "seconds",
+        "How long the oldest message that a notifier has yet to send has been due.",
+    ),
+    Metric::gauge(
+        alerting::NOTIFICATION_LATENCY,
+        "seconds",
+        "Of a notifier's last message: from the evaluation that made it due to the receiver's yes.",
+    ),
+    Metric::gauge(
+        alerting::CHANNEL_DISABLED,
+        "",
+        "Whether the receiver has said that it does not exist (1), so that it is asked no more.",
+    ),
 ];
 
 pub const ENTRY: Entry = Entry {

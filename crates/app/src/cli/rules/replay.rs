@@ -37,8 +37,8 @@ pub(super) fn configure(command: Command) -> Command {
         .long("until")
         .value_name("TIME")
         .help(format!("Where to end instead of now: {}", moment::HELP));
-    let interval = Arg::new("interval")
-        .long("interval")
+    let step = Arg::new("step")
+        .long("step")
         .value_name("SPAN")
         .help("Evaluate every group so often, instead of in its own interval");
     let timeout = Arg::new("timeout")
@@ -57,7 +57,7 @@ pub(super) fn configure(command: Command) -> Command {
             .arg(read::argument().help(
                 "Files of rules, all that belong together [default: the rules of the configuration]",
             ))
-            .args([since, until, interval, timeout, format]),
+            .args([since, until, step, timeout, format]),
     )
 }
 
@@ -72,7 +72,7 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     let span = Span { from, to: moment("until")?.unwrap_or(now) };
     anyhow::ensure!(span.from < span.to, "--since is not before --until, or before now");
     let mut rules = rules(matches, &config)?;
-    if let Some(interval) = positive(matches, "interval")? {
+    if let Some(interval) = positive(matches, "step")? {
         let slower = |group: &Arc<Group>| Arc::new(Group { interval, ..Group::clone(group) });
         rules.groups = rules.groups.iter().map(slower).collect();
     }
@@ -157,7 +157,7 @@ fn tell(replayed: &Replayed, span: Span, patience: Duration) {
     if let Some(at) = replayed.stopped_at {
         let (patience, at) = (config::show_duration(patience), clock::rfc3339(at));
         complain(format!(
-            "farol: stopped at {at} after {patience}; --timeout allows more, --interval asks for less"
+            "farol: stopped at {at} after {patience}; --timeout allows more, --step asks for less"
         ));
     }
     let episodes = match replayed.fired.len() {

@@ -18,7 +18,7 @@ impl Matcher {
         if !is_label_name(&written.name) {
             return Err(format!("{:?} is not a label's name", written.name.as_str()));
         }
-        let test = compile(&written).map_err(|error| format!("{written}: {error}"))?;
+        let test = compile(&written).map_err(|error| format!("{written}: {}", reason(&error)))?;
         Ok(Matcher { written, test: OnceLock::from(Some(test)) })
     }
 
@@ -80,6 +80,12 @@ fn compile(written: &SilenceMatcher) -> Result<Test, farol_store::MatchError> {
         (true, false) => Op::MatchesNot,
     };
     Test::new(written.name.clone(), op, written.value.clone())
+}
+
+/// The engine draws the pattern over several lines; the last is its reason.
+fn reason(error: &farol_store::MatchError) -> String {
+    let text = error.to_string();
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 fn is_label_name(name: &str) -> bool {

@@ -6,7 +6,7 @@
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a benchmark prints its figures, reads its files and asks how much to say"
+    reason = "a benchmark prints its figures, and is asked how much to say"
 )]
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
@@ -34,7 +34,7 @@ fn main() {
         ("15 days, lanes of 15 s and 60 s", 15 * 24, [15, 60]),
         ("30 hours, lanes of 1 s and 10 s", 30, [1, 10]),
     ] {
-        let rules = stock(&root.join("infra/prometheus"));
+        let rules = stock();
         let count = rules.rules().count();
         let mut machine = Machine::new(&recording, rules, seconds);
         machine.pass(hours * 3600);
@@ -51,11 +51,8 @@ fn main() {
 }
 
 /// The rules that Farol brings along, and what it says of them.
-fn stock(folder: &Path) -> RuleSet {
-    let files =
-        ["rules/host.yml", "rules/farol.yml", "rules/usage.yml", "recovery.yml"].map(|name| {
-            (name, std::fs::read_to_string(folder.join(name)).expect("a file of the repository"))
-        });
+fn stock() -> RuleSet {
+    let files: Vec<_> = farol::rule_files::stock().collect();
     RuleSet::parse(&files, &Defaults::default()).expect("the stock rules are right")
 }
 

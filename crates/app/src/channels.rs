@@ -13,22 +13,24 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use farol_act::notify::{
-    Alertmanager, Board, Discord, Email, Endpoint, Follower, Heartbeat, Http, Origin, Ping, RESEND,
-    Records, Resender, Sender, Server, Slack, Trust, Webhook, mailbox,
+    Alertmanager, Board, Discord, Email, Endpoint, Figures, Follower, Heartbeat, Http, Origin,
+    Ping, RESEND, RecordFailed, Records, Resender, Sender, Server, Slack, Trust, Webhook, mailbox,
 };
 use farol_alert::{Matcher, Route, Routing};
 use farol_collect::own;
-use farol_model::{Memory, Text, Timestamp};
+use farol_model::{Memory, Record, Text, Timestamp};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     clock,
     config::{self, Alerts, Authorization, Config, Notifier, Receiver},
+    remember::{Remember, Unremembered},
 };
 
 /// How long a channel that was stopped may still deliver what is due.
 const DRAIN: Duration = Duration::from_secs(2);
+const RECORD_AGAIN: Duration = Duration::from_secs(5);
 const MOST_CA_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What the channels share with the rest of the program.
@@ -48,6 +50,45 @@ impl fmt::Debug for Surroundings {
     }
 }
 
+/// Records by way of the core. A disk that hangs is waited for: a message whose record is lost would
+/// be told again.
+pub fn records(remember: Remember) -> Records {
+    Arc::new(move |delivery| {
+        let remember = remember.clone();
+        Box::pin(async move {
+            loop {
+                let recorded = remember.clone().record(Record::Delivery(delivery.clone())).await;
+                match recorded {
+                    Ok(()) => return Ok(()),
+                    Err(Unremembered::Gone) => return Err(RecordFailed),
+                    Err(Unremembered::Failed(reason)) => {
+                        tracing::error!(%reason, "what became of a message cannot be recorded yet");
+                        tokio::time::sleep(RECORD_AGAIN).await;
+                    }
+                }
+            }
+        })
+    })
+}
+
+/// What the channels have done, for the metrics.
+pub fn figures(board: &Board) -> own::NotifyingFigures {
+    let one = |(name, figures): (Text, Figures)| {
+        let figures = own::ChannelFigures {
+            sent: figures.sent,
+            retried: figures.retried,
+            throttled: figures.throttled,
+            dead: figures.dead,
+            queued: figures.queued as u64,
+            oldest: figures.oldest,
+            latency: figures.latency,
+            is_disabled: figures.is_disabled,
+        };
+        (name, figures)
+    };
+    board.read().into_iter().map(one).collect()
+}
+
 /// Shows on Farol's own board what the channels do, until it is told to stop.
 pub async fn show(board: Arc<Board>, own: Arc<own::Board>, mut stop: watch::Receiver<bool>) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
@@ -56,22 +97,8 @@ pub async fn show(board: Arc<Board>, own: Arc<own::Board>, mut stop: watch::Rece
             _ = every.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        let channels = board.read().into_iter().map(|(name, figures)| {
-            let seconds = |duration: Option<Duration>| duration.map(|time| time.as_secs_f64());
-            let figures = own::ChannelFigures {
-                sent: figures.sent,
-                retried: figures.retried,
-                throttled: figures.throttled,
-                dead: figures.dead,
-                is_disabled: figures.is_disabled,
-                latency_seconds: seconds(figures.latency),
-                queued: figures.queued as u64,
-                oldest_seconds: seconds(figures.oldest),
-            };
-            (name, figures)
-        });
-        let channels = channels.collect();
-        own.update(|figures| figures.alerting.channels = channels);
+        let shown = figures(&board);
+        own.update(|figures| figures.notifying = shown);
     }
 }
 
@@ -82,7 +109,7 @@ pub fn routes(config: &Config) -> Vec<Route> {
     told.map(|notifier| route(notifier, &config.alerts)).collect()
 }
 
-fn route(notifier: &Notifier, usual: &Alerts) -> Route {
+pub fn route(notifier: &Notifier, usual: &Alerts) -> Route {
     let channel = &notifier.channel;
     Route {
         channel: notifier.name.clone(),

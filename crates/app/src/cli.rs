@@ -16,6 +16,7 @@ mod import;
 mod journal;
 mod man;
 mod moment;
+mod notify;
 pub mod out;
 mod query;
 mod reload;
@@ -112,6 +113,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Answer a question in PromQL from the store",
         configure: query::configure,
         run: query::run,
+    },
+    Subcommand {
+        name: "notify",
+        about: "Send a test message to a notifier, or show what a rule's message would be",
+        configure: notify::configure,
+        run: notify::run,
     },
     Subcommand {
         name: "remedy",

@@ -213,6 +213,7 @@ impl Core {
         }
         // A reload may have given the machine another name.
         self.host = snapshot.host.clone();
+        self.remembered.name(&self.host);
         let lane = snapshot.lane.index();
         self.summaries[lane] = std::mem::take(&mut snapshot.summary);
         snapshot.summary = self.all_summaries(lane, now);
@@ -484,6 +485,10 @@ impl Core {
             tracing::error!(%error, "that snapshots are missing could not be journaled");
         }
         self.happened(Text::from_static("stopped"), "stopped in order".into(), now);
+        if let JournalSlot::Open(journal) = &mut self.journal {
+            // So that the next start knows until when the alerts were seen.
+            self.remembered.write_at_stop(journal, now);
+        }
         if let JournalSlot::Open(journal) = &mut self.journal
             && let Err(error) = journal.sync()
         {
@@ -509,10 +514,10 @@ fn log_turn(transition: &Transition) {
     let (turn, name) = (transition.turn.name(), alert.name());
     match transition.turn {
         Turn::Firing => {
-            tracing::warn!(alert = name, labels = ?alert.labels, value = alert.value, "{name} is firing")
+            tracing::warn!(alert = name, labels = ?alert.labels, value = alert.value, "{name} is firing");
         }
         Turn::Resolved => {
-            tracing::info!(alert = name, labels = ?alert.labels, "{name} is resolved")
+            tracing::info!(alert = name, labels = ?alert.labels, "{name} is resolved");
         }
         _ => tracing::debug!(alert = name, labels = ?alert.labels, turn, "an alert has changed"),
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use farol_alert::{RuleSet, rules::Defaults};
 
-use crate::config::Rules;
+use crate::config::{self, Rules};
 
 /// Ours, as they also load in Prometheus, and what only Farol is told of them.
 const STOCK: &[(&str, &str)] = &[
@@ -69,13 +69,10 @@ fn find(patterns: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 
 pub fn read(path: &Path) -> anyhow::Result<String> {
     let shown = path.display();
-    let size =
-        std::fs::metadata(path).with_context(|| format!("cannot read the rules in {shown}"))?;
-    if size.len() > LARGEST_FILE {
-        bail!(
-            "{shown}: {} bytes are too many for a file of rules ({LARGEST_FILE} at most)",
-            size.len()
-        );
+    let bytes = config::read_file(path, LARGEST_FILE + 1)
+        .with_context(|| format!("cannot read the rules in {shown}"))?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        bail!("{shown}: more than {LARGEST_FILE} bytes are too many for a file of rules");
     }
-    std::fs::read_to_string(path).with_context(|| format!("cannot read the rules in {shown}"))
+    String::from_utf8(bytes).with_context(|| format!("{shown}: is not UTF-8"))
 }

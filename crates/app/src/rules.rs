@@ -115,7 +115,7 @@ impl Evaluating {
         evaluating
     }
 
-    /// All groups are due at once; what a group knew of its series before is not needed.
+    /// All groups are due at once.
     fn schedule(&mut self) {
         let now = clock::now();
         let rules = &self.plan.rules;
@@ -133,12 +133,34 @@ impl Evaluating {
         });
     }
 
+    /// Takes other rules. What the same rules have recorded goes on; the series of the others end.
+    fn replace(&mut self, plan: Plan) {
+        let old = std::mem::replace(&mut self.plan, plan);
+        let states = std::mem::take(&mut self.groups);
+        self.schedule();
+        let mut ended = Vec::new();
+        for (group, Scheduled { state, .. }) in old.rules.groups.iter().zip(states) {
+            let mut kept = self.plan.rules.groups.iter();
+            let place = kept.position(|new| new.name == group.name && new.file == group.file);
+            match place {
+                Some(place) => {
+                    self.groups[place].state = state.moved(group, &self.plan.rules.groups[place]);
+                }
+                None => ended.extend(state.ended(group, clock::now())),
+            }
+        }
+        if !ended.is_empty()
+            && let Err(error) = record(&self.around.core, clock::now(), ended)
+        {
+            tracing::debug!(error, "the ends of the series of old rules were not recorded");
+        }
+    }
+
     fn run(&mut self, inbox: &Receiver<Message>) {
         loop {
             match inbox.recv_timeout(self.pause()) {
                 Ok(Message::Replace(plan)) => {
-                    self.plan = *plan;
-                    self.schedule();
+                    self.replace(*plan);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,

@@ -15,7 +15,6 @@ use std::{
 };
 
 use anyhow::Context;
-use farol_act::notify::RecordFailed;
 use farol_alert::{Routing, RuleSet, silences};
 use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
@@ -43,7 +42,7 @@ use crate::{
     parts::{self, Boards},
     probes,
     remedies::{Evaluator, Remedies},
-    remember::{Remember, Unremembered},
+    remember::Remember,
     routing, rule_files,
     rules::{self, Rules},
     sampler::{Plan, Sampler},
@@ -728,6 +727,24 @@ impl Program {
         Ok(())
     }
 
+    /// Whoever collects also tells.
+    async fn start_channels(&mut self) -> anyhow::Result<()> {
+        let Source::Collecting { core, .. } = &self.source else { return Ok(()) };
+        let remember = Remember::new(core.clone());
+        let board = Arc::<farol_act::notify::Board>::default();
+        let mut channels = Channels::new(channels::Surroundings {
+            memory: self.memory.clone(),
+            routing: self.routing.subscribe(),
+            records: channels::records(remember),
+            well: self.boards.well.subscribe(),
+            board: Arc::clone(&board),
+        });
+        channels.apply(&self.config).await?;
+        tokio::spawn(channels::show(board, Arc::clone(&self.boards.own), self.stop.subscribe()));
+        self.channels = Some(channels);
+        Ok(())
+    }
+
     /// Only where there is a core that journals what is intended.
     fn start_remedies(&mut self) {
         let Source::Collecting { core, .. } = &self.source else { return };
@@ -743,37 +760,6 @@ impl Program {
         let remedies = Remedies::start(&self.config, memory, remember, evaluator.value_reader());
         self.boards.remedies.set(remedies.desk()).ok();
         self.remedies = Some(remedies);
-    }
-
-    /// Whoever collects also tells.
-    async fn start_channels(&mut self) -> anyhow::Result<()> {
-        let Source::Collecting { core, .. } = &self.source else { return Ok(()) };
-        let remember = Remember::new(core.clone());
-        let board = Arc::<farol_act::notify::Board>::default();
-        let mut channels = Channels::new(channels::Surroundings {
-            memory: self.memory.clone(),
-            routing: self.routing.subscribe(),
-            records: Arc::new(move |delivery| {
-                let taken = remember.clone().record(Record::Delivery(delivery));
-                Box::pin(async move {
-                    match taken.await {
-                        Ok(()) => Ok(()),
-                        Err(Unremembered::Gone) => Err(RecordFailed),
-                        // A disk that fails is no reason to fall silent: at worst it is told twice.
-                        Err(Unremembered::Failed(error)) => {
-                            tracing::error!(%error, "a message was sent, and that is not written down");
-                            Ok(())
-                        }
-                    }
-                })
-            }),
-            well: self.boards.well.subscribe(),
-            board: Arc::clone(&board),
-        });
-        channels.apply(&self.config).await?;
-        tokio::spawn(channels::show(board, Arc::clone(&self.boards.own), self.stop.subscribe()));
-        self.channels = Some(channels);
-        Ok(())
     }
 
     /// Ends the probes that run, and starts those of the configuration.

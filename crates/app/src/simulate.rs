@@ -205,8 +205,7 @@ impl Simulation<'_> {
         let (at, work) = self.due[next];
         self.due[next].0 = match work {
             Work::Tick(lane) => clock::next_on_grid(at, self.interval(lane)),
-            // Asked again once it was evaluated; without rules as rarely as can be.
-            Work::Rules => clock::next_on_grid(at, LOOK_FOR_RULES),
+            Work::Rules => self.rules_due_after(at).unwrap_or(end),
             Work::Upkeep => clock::next_on_grid(at, UPKEEP_INTERVAL),
         };
         (at < end).then_some((at, work))
@@ -255,6 +254,10 @@ impl Simulation<'_> {
         }
     }
 
+    fn rules_due_after(&self, at: Timestamp) -> Option<Timestamp> {
+        self.judge.as_ref()?.due_after(at)
+    }
+
     fn judge(&mut self, at: Timestamp) -> anyhow::Result<()> {
         match &mut self.judge {
             Some(judge) => judge.evaluate(at, &mut self.core, &mut self.history),
@@ -279,8 +282,6 @@ impl Simulation<'_> {
 
 /// How often journal and store are tidied.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// How often it is looked whether a group of rules is due: intervals are whole seconds.
-const LOOK_FOR_RULES: Duration = Duration::from_secs(1);
 /// So many windows of the store wait in memory while a journal from before is read.
 const MOST_WAITING: usize = 4;
 

@@ -8,8 +8,10 @@ use farol_model::{Labels, Lane, Metric, Sample, Stream, Text, Timestamp};
 use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, Scrape};
 
 mod alerting;
+mod notifying;
 
-pub use alerting::{AlertingFigures, ChannelFigures, GroupFigures};
+pub use alerting::{AlertingFigures, GroupFigures};
+pub use notifying::{ChannelFigures, NotifyingFigures};
 
 const BUILD_INFO: &str = "farol_build_info";
 const LANE_INTERVAL: &str = "farol_lane_interval_seconds";
@@ -249,25 +251,26 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(alerting::FAILURES, "", "Rules of a group that could not be evaluated."),
     Metric::gauge(alerting::LAST, "seconds", "What the last evaluation of a group of rules took."),
     Metric::counter(
-        alerting::NOTIFICATIONS,
+        notifying::ATTEMPTS,
         "",
-        "What became of a notifier's messages: sent, retried after a failure, throttled by the receiver, dead (given up).",
+        "Attempts to tell a notifier's receiver something, by what became of them.",
     ),
-    Metric::gauge(alerting::NOTIFICATIONS_QUEUED, "", "Messages that a notifier has yet to send."),
+    Metric::counter(notifying::DEAD, "", "Messages that were given up."),
+    Metric::gauge(notifying::QUEUED, "", "Messages that are due and not delivered yet."),
     Metric::gauge(
-        alerting::NOTIFICATIONS_OLDEST,
+        notifying::OLDEST,
         "seconds",
-        "How long the oldest message that a notifier has yet to send has been due.",
+        "How long ago what the oldest due message tells has happened.",
     ),
     Metric::gauge(
-        alerting::NOTIFICATION_LATENCY,
+        notifying::LATENCY,
         "seconds",
-        "Of a notifier's last message: from the evaluation that made it due to the receiver's yes.",
+        "Between what the last message told and the receiver's answer to it.",
     ),
     Metric::gauge(
-        alerting::CHANNEL_DISABLED,
+        notifying::DISABLED,
         "",
-        "Whether the receiver has said that it does not exist (1), so that it is asked no more.",
+        "Whether the receiver does not exist (1), so that it is not asked until the notifier's settings change, or does (0).",
     ),
 ];
 
@@ -307,6 +310,8 @@ pub struct Figures {
     /// `None` where there is no store.
     pub store: Option<StoreFigures>,
     pub alerting: AlertingFigures,
+    /// Empty where nobody is told of alerts.
+    pub notifying: NotifyingFigures,
     /// `None` before the first (re)load.
     pub config_reload_succeeded: Option<bool>,
     pub config_reload_at: Option<Timestamp>,
@@ -418,6 +423,7 @@ fn push_all(out: &mut Scrape, figures: &Figures) {
     }
     push_config(out, figures);
     alerting::push(out, &figures.alerting);
+    notifying::push(out, &figures.notifying);
 }
 
 fn push_build(out: &mut Scrape, figures: &Figures) {

@@ -45,7 +45,7 @@ const ABSENT: Text = Text::from_static("farol_collector_absent");
 fn absent(outcome: &Outcome) -> Option<Sample> {
     let is_absent = matches!(outcome.result, Collected::Absent(_));
     let labels = Labels::from([("collector", outcome.collector.as_str())]);
-    is_absent.then(|| Sample { name: ABSENT, labels, value: 1.0 })
+    is_absent.then_some(Sample { name: ABSENT, labels, value: 1.0 })
 }
 
 struct Keep<'a> {

@@ -29,6 +29,11 @@ impl JournalError {
     pub fn is_full(&self) -> bool {
         matches!(self, JournalError::Full { .. })
     }
+
+    /// Whether the record itself is at fault, so that trying again is in vain.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, JournalError::Io { source, .. } if source.kind() == io::ErrorKind::InvalidData)
+    }
 }
 
 impl fmt::Display for JournalError {

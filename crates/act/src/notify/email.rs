@@ -26,8 +26,8 @@ use super::{BoxFuture, Origin, SendError, Sender, Sent, http::Trust, is_ended, w
 
 const MOST_SUBJECT: usize = 200;
 const MOST_BODY: usize = 64 * 1024;
-/// Of a whole delivery: a mail server may think long about a sender.
-const LONGEST: Duration = Duration::from_secs(60);
+/// A whole delivery may take so many times what one step may.
+const STEPS: u32 = 6;
 
 /// How the connection is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +104,8 @@ impl Email {
 
     async fn tell(&self, notice: &Notice) -> Result<Sent, SendError> {
         let message = self.message(notice).map_err(SendError::refused)?;
-        let sending = tokio::time::timeout(LONGEST, self.transport.send(message)).await;
+        let sending =
+            tokio::time::timeout(self.server.timeout * STEPS, self.transport.send(message)).await;
         match sending {
             Ok(Ok(_)) => Ok(Sent::default()),
             Ok(Err(error)) => Err(failure(&error)),

@@ -6,7 +6,7 @@ use clap::{ArgMatches, Command};
 
 use super::{Out, complain};
 use crate::{
-    config, door,
+    channels, config, door,
     parts::{self, Boards},
     run,
 };
@@ -25,6 +25,7 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     };
     parts::plans(&loaded.config, &Boards::default())?;
     run::group_id(&loaded.config)?;
+    channels::check(&loaded.config)?;
     let opened = match door::open(&loaded.config) {
         Ok(opened) => opened,
         Err(problems) => {

@@ -46,7 +46,7 @@ impl Default for Remembered {
 impl Remembered {
     pub(super) fn new(memory: Memory, published: watch::Sender<Arc<Memory>>) -> Remembered {
         let written = None;
-        let mut remembered = Remembered {
+        let remembered = Remembered {
             memory,
             published,
             waiting: VecDeque::new(),
@@ -60,8 +60,15 @@ impl Remembered {
         remembered
     }
 
-    pub(super) fn publish(&mut self) {
+    pub(super) fn publish(&self) {
         self.published.send_replace(Arc::new(self.memory.clone()));
+    }
+
+    /// The machine that the memory is of.
+    pub(super) fn name(&mut self, host: &Text) {
+        if self.memory.host != *host {
+            self.memory.host = host.clone();
+        }
     }
 
     /// What of it is told as Farol's own figures.
@@ -136,7 +143,15 @@ impl Remembered {
                 self.write_state(journal, at)?;
             }
             let Some(record) = self.waiting.front() else { break };
-            journal.append(record)?;
+            match journal.append(record) {
+                // It would be too long a line whenever it is tried: the others go on.
+                Err(error) if error.is_refused() => {
+                    tracing::error!(%error, "a record cannot be journaled");
+                    self.dropped += 1;
+                }
+                Err(error) => return Err(error.into()),
+                Ok(_) => {}
+            }
             self.waiting.pop_front();
         }
         Ok(())
@@ -158,6 +173,17 @@ impl Remembered {
         Ok(())
     }
 
+    /// The whole once more, if there is an alert that a start must know more of than its last turn.
+    pub(super) fn write_at_stop(&mut self, journal: &mut Journal, now: Timestamp) {
+        let is_needed = self.memory.alerts.values().any(|alert| alert.phase != Phase::Ended);
+        if is_needed
+            && self.waiting.is_empty()
+            && let Err(error) = self.write_state(journal, now)
+        {
+            tracing::debug!(%error, "what is remembered could not be written at the stop");
+        }
+    }
+
     fn write_state(&mut self, journal: &mut Journal, now: Timestamp) -> Result<(), JournalFault> {
         let state = Memory { at: now, ..self.memory.clone() };
         journal.append(&Record::State(Arc::new(state)))?;
@@ -167,7 +193,7 @@ impl Remembered {
 
     /// Forgets what is over and was told to all who are to be told.
     pub(super) fn prune(&mut self, now: Timestamp) {
-        self.memory.prune(now, &self.channels);
+        self.dropped += self.memory.prune(now, &self.channels).dropped as u64;
     }
 
     /// Takes other rules; the alerts of those that are gone end.

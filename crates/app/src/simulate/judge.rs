@@ -52,9 +52,10 @@ impl Judge {
         memory.alerts.values().filter(|alert| is_firing(alert)).count()
     }
 
-    /// When the next group is due.
-    pub(super) fn due(&self) -> Option<Timestamp> {
-        self.groups.iter().map(|(due, _)| *due).min()
+    /// When the next group is due after a time, what is due then having been evaluated.
+    pub(super) fn due_after(&self, at: Timestamp) -> Option<Timestamp> {
+        let groups = self.rules.groups.iter();
+        groups.map(|group| clock::next_on_grid(at, group.interval)).min()
     }
 
     /// Evaluates what is due, through the core and the journal.

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    fs,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -14,14 +13,15 @@ use farol_alert::{
     Defaults, EvalOptions, Group, GroupState, Recovery, Rule, RuleSet, evaluate, step,
 };
 use farol_disk::{Disk, MemoryDisk, RealDisk};
+use farol_journal::{Item, Reader, StartAt};
 use farol_model::{
-    Alert, AlertKey, Batch, Labels, Lane, Phase, Position, Record, Sample, Snapshot, Text,
+    Alert, AlertKey, Batch, Labels, Lane, Phase, Position, Record, Sample, Snapshot, Stream, Text,
     Timestamp, Transition, Turn,
 };
 use farol_query::Limits;
 use farol_store::{Config, Store};
 
-use crate::world::{form, repository};
+use crate::world::{farol, form, repository};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -51,6 +51,28 @@ fn the_recorded_machine_is_told_that_nothing_sets_its_clock_and_nothing_else() {
     assert_eq!(machine.told(), ["HostTimeNotSynchronised warning: firing"]);
     machine.pass(HOUR, clock_is_set);
     assert_eq!(machine.told(), ["HostTimeNotSynchronised warning: firing, resolved"]);
+}
+
+/// The same through the real core, journal and store, at the intervals that were recorded.
+#[test]
+fn what_the_core_journals_of_a_recorded_machine_is_that_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = repository().join("fixtures/recordings/quiet");
+    let (from, data) = (recording.to_str().unwrap(), folder.path().to_str().unwrap());
+    let span = ["--for", form("3h", "7d"), "--rules.interval", form("60s", "15s")];
+    let arguments = ["simulate", "--from", from, "--data", data, "--rules"];
+    let (said, complained, code) = farol(&[&arguments[..], &span].concat());
+    assert_eq!((code, complained.as_str()), (Some(0), ""));
+    assert!(said.contains(" 1 alerts fire;"), "{said}");
+    let told = events(&folder.path().join("logs")).into_iter().filter_map(|record| match record {
+        Record::Alert(transition) => Some(transition),
+        _ => None,
+    });
+    let told: Vec<String> = told
+        .filter(|transition| transition.alert.fired_at.is_some())
+        .map(|transition| format!("{} {}", transition.alert.name(), transition.turn.name()))
+        .collect();
+    assert_eq!(told, ["HostTimeNotSynchronised firing"]);
 }
 
 #[test]
@@ -162,7 +184,10 @@ fn processors_that_are_busy_for_hours_are_one_alert_a_level() {
             let busy = if passed < 5 * HOUR { 0.91 + 0.03 * swing(passed, HOUR) } else { 0.3 };
             idle += (1.0 - busy) * MINUTE as f64;
             let counted = idle;
-            set(snapshot, "node_cpu_seconds_total", |before| before.mul_add(0.0, counted));
+            let is_idle = |sample: &&mut Sample| {
+                sample.name == "node_cpu_seconds_total" && sample.labels.get("mode") == Some("idle")
+            };
+            snapshot.samples.iter_mut().filter(is_idle).for_each(|sample| sample.value = counted);
         }
     };
     machine.pass(6 * HOUR, &mut busy);
@@ -246,10 +271,20 @@ fn each_stock_rule_with_a_bound_has_a_level_of_recovery() {
     }
 }
 
+/// The journal's, to its end.
+fn events(logs: &Path) -> Vec<Record> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let mut reader = Reader::open(disk, logs, Stream::Events, StartAt::Oldest).unwrap();
+    let mut events = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        let Item::Line(line) = item else { panic!("{item:?}") };
+        events.push(line.record);
+    }
+    events
+}
+
 fn stock() -> RuleSet {
-    let folder = repository().join("infra/prometheus");
-    let files = ["rules/host.yml", "rules/farol.yml", "rules/usage.yml", "recovery.yml"]
-        .map(|name| (name, fs::read_to_string(folder.join(name)).unwrap()));
+    let files: Vec<_> = farol::rule_files::stock().collect();
     RuleSet::parse(&files, &Defaults::default()).unwrap()
 }
 

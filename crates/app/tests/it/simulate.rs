@@ -24,8 +24,8 @@ fn a_simulated_day_is_read_back_with_its_times() {
     let arguments =
         ["--start", "2026-03-01T12:00:00Z", "--interval", "10s", "--slow-interval", "1m"];
     let said = simulate(folder.path(), &["vm"], "24h", &arguments);
-    // Two events beside them: started and stopped.
-    assert!(said.starts_with("10080 snapshots, 10082 lines, "), "{said}");
+    // Beside them two events, started and stopped, and each hour what all events add up to.
+    assert!(said.starts_with("10080 snapshots, 10106 lines, "), "{said}");
 
     let snapshots = snapshots(&folder.path().join("logs"));
     for (lane, seconds, count) in [(Lane::Fast, 10, 8640), (Lane::Slow, 60, 1440)] {

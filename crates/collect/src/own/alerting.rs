@@ -14,12 +14,6 @@ pub(super) const MISSED: &str = "farol_rule_group_evaluations_missed_total";
 pub(super) const FAILURES: &str = "farol_rule_evaluation_failures_total";
 pub(super) const LAST: &str = "farol_rule_group_last_duration_seconds";
 
-pub(super) const NOTIFICATIONS: &str = "farol_notifications_total";
-pub(super) const NOTIFICATIONS_QUEUED: &str = "farol_notifications_queued";
-pub(super) const NOTIFICATIONS_OLDEST: &str = "farol_notifications_oldest_queued_seconds";
-pub(super) const NOTIFICATION_LATENCY: &str = "farol_notification_latency_seconds";
-pub(super) const CHANNEL_DISABLED: &str = "farol_notifier_disabled";
-
 #[derive(Clone, Debug, Default)]
 pub struct AlertingFigures {
     pub pending: u64,
@@ -28,21 +22,6 @@ pub struct AlertingFigures {
     pub dropped: u64,
     /// By the name of the group.
     pub groups: BTreeMap<Text, GroupFigures>,
-    /// By the name of the notifier.
-    pub channels: BTreeMap<Text, ChannelFigures>,
-}
-
-/// What a notifier has done and has to do.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ChannelFigures {
-    pub sent: u64,
-    pub retried: u64,
-    pub throttled: u64,
-    pub dead: u64,
-    pub is_disabled: bool,
-    pub latency_seconds: Option<f64>,
-    pub queued: u64,
-    pub oldest_seconds: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +34,6 @@ pub struct GroupFigures {
 
 /// Where no rules are evaluated there is nothing to say.
 pub(super) fn push(out: &mut Scrape, figures: &AlertingFigures) {
-    push_channels(out, &figures.channels);
     if figures.groups.is_empty() {
         return;
     }
@@ -71,35 +49,6 @@ pub(super) fn push(out: &mut Scrape, figures: &AlertingFigures) {
     ] {
         for (group, figures) in &figures.groups {
             out.push(name, &[("rule_group", group)], value(figures));
-        }
-    }
-}
-
-fn push_channels(out: &mut Scrape, channels: &BTreeMap<Text, ChannelFigures>) {
-    for (channel, figures) in channels {
-        for (outcome, count) in [
-            ("sent", figures.sent),
-            ("retried", figures.retried),
-            ("throttled", figures.throttled),
-            ("dead", figures.dead),
-        ] {
-            let labels = [("notifier", channel.as_str()), ("outcome", outcome)];
-            out.push(NOTIFICATIONS, &labels, count as f64);
-        }
-    }
-    for (name, value) in [
-        (
-            NOTIFICATIONS_QUEUED,
-            (|channel| Some(channel.queued as f64)) as fn(&ChannelFigures) -> Option<f64>,
-        ),
-        (NOTIFICATIONS_OLDEST, |channel| channel.oldest_seconds.map(super::rounded)),
-        (NOTIFICATION_LATENCY, |channel| channel.latency_seconds.map(super::rounded)),
-        (CHANNEL_DISABLED, |channel| Some(f64::from(u8::from(channel.is_disabled)))),
-    ] {
-        for (channel, figures) in channels {
-            if let Some(value) = value(figures) {
-                out.push(name, &[("notifier", channel)], value);
-            }
         }
     }
 }

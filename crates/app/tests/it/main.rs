@@ -24,6 +24,7 @@ mod program;
 mod query;
 mod quiet_week;
 mod remote_write;
+mod report;
 mod rule_files;
 mod rule_tests;
 mod rules;

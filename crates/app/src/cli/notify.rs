@@ -5,10 +5,11 @@ use std::{process::ExitCode, sync::Arc};
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command};
 use farol_alert::{
-    AlertRule, Notice, Reason, Rule,
+    AlertRule, Notice, Reason, Rule, RuleSet,
     template::{Context, Template},
 };
 use farol_model::{Alert, Labels, Phase, Text, Timestamp};
+use farol_wire::yaml::nearest;
 
 use super::{Out, complain};
 use crate::{
@@ -70,6 +71,22 @@ fn test(config: &Config, name: &str, out: &mut Out) -> anyhow::Result<ExitCode> 
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The rule may be misspelt, or its file not be among those of the configuration.
+fn unknown(rule: &str, rules: &RuleSet) -> String {
+    let mut known: Vec<&str> = rules
+        .rules()
+        .filter_map(|(_, rule)| match rule {
+            Rule::Alert(rule) => Some(&*rule.name),
+            Rule::Record(_) => None,
+        })
+        .collect();
+    known.dedup();
+    match nearest(rule, known.iter().copied()) {
+        Some(nearest) => format!("there is no alerting rule {rule:?}; did you mean {nearest:?}?"),
+        None => format!("there is no alerting rule {rule:?}, only {}", known.join(", ")),
+    }
+}
+
 fn preview(
     config: &Config,
     rule: &str,
@@ -87,7 +104,7 @@ fn preview(
         })
         .collect();
     if alerts.is_empty() {
-        bail!("there is no alerting rule {rule:?}; `farol rules check` lists what files hold");
+        bail!(unknown(rule, &rules));
     }
     let notifiers: Vec<&Notifier> = match channel {
         Some(name) => vec![notifier(config, name)?],

@@ -28,7 +28,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The hashes are those of `page.css` and `page.js`; a test tells when they change.
-const POLICY: &str = "default-src 'none'; style-src 'sha256-6zaduj9rA9W6v9kT31+xA3Q2YztOY8QDJcscPPFPaOk='; script-src 'sha256-wCs29Gbutq9WkQrp9bRyhpzbRADc+tDjWXPHuKXioII='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'sha256-RHBrU1lO50skUH6oVLmeex2Lyf+ERdRlMS6qEhznbu4='; script-src 'sha256-wCs29Gbutq9WkQrp9bRyhpzbRADc+tDjWXPHuKXioII='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(crate) async fn page(State(shared): State<Arc<Shared>>) -> Response<Body> {
     let site = &shared.site;

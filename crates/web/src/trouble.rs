@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use crate::Site;
 
 /// Rows of each list.
-const MOST_ALERTS: usize = 50;
-const MOST_SILENCES: usize = 20;
+const MOST_ALERTS: usize = 20;
+const MOST_SILENCES: usize = 10;
 const MOST_TREATMENTS: usize = 5;
 
 #[derive(Debug, Default)]

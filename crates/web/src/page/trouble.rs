@@ -125,7 +125,7 @@ fn push_treatments(html: &mut String, treatments: &[Treatment], now: Timestamp) 
     push(html, "<section>\n<h2>Last treatments</h2>\n<table class=\"wide\">\n<tr>");
     push(
         html,
-        "<th scope=\"col\">Remedy</th><th scope=\"col\">What became of it</th><th scope=\"col\">When</th></tr>\n",
+        "<th scope=\"col\">Remedy</th><th scope=\"col\">What became of it</th><th scope=\"col\">Ago</th></tr>\n",
     );
     for treatment in treatments {
         push_all(html, &["<tr><th scope=\"row\">", &escape(&treatment.remedy), "<small>"]);

@@ -398,6 +398,7 @@ impl Machine {
             lookback: Duration::from_secs(300),
             subquery_step: Duration::from_secs(60),
             now: Some(self.now),
+            round: Duration::ZERO,
             limits: Limits { samples: 50_000_000, series: 100_000, steps: 11_000 },
             watch: &|| None,
             lap: &|| Duration::ZERO,
@@ -417,7 +418,8 @@ impl Machine {
             for (rule, result) in group.rules.iter().zip(&result.rules) {
                 assert_eq!(result.found.as_ref().err(), None, "{}", rule.name());
                 if let Rule::Alert(rule) = rule {
-                    let turns = step(&self.host, group, rule, &mut self.alerts, result, at);
+                    let turns =
+                        step(&self.host, group, rule, &mut self.alerts, result, group.interval, at);
                     self.turns.extend(turns);
                 }
             }

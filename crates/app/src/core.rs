@@ -2,9 +2,9 @@
 //! decides, synchronously, and nothing in it waits for a network, a query or a sync.
 //!
 //! A snapshot is appended to the journal, handed to the store's thread, and published as *current*. If
-//! the append fails it is only published: what is served stays true while the disk is full, the
-//! store never knows more than the journal, and the gap is counted, named in `/health`, and
-//! recorded once writing works again.
+//! the append fails it is published, and shown to the store, which answers with it and never writes it:
+//! what is served and judged stays true while the disk is full, the store keeps nothing that the journal
+//! has not, and the gap is counted, named in `/health`, and recorded once writing works again.
 
 use std::{
     sync::{
@@ -359,7 +359,12 @@ impl Core {
                 }
                 self.close_gap(now);
             }
-            Err(reason) => self.widen_gap(snapshot.at, reason.into()),
+            Err(reason) => {
+                if let Some(history) = &mut self.history {
+                    history.show_unjournaled(Arc::clone(snapshot));
+                }
+                self.widen_gap(snapshot.at, reason.into());
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod api;
 mod control;
 mod discord;
 mod disk_full;
+mod disk_full_loop;
 mod docker;
 mod door;
 mod export;

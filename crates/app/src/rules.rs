@@ -15,9 +15,9 @@ use std::{
 };
 
 use farol_alert::{
-    Board, Group, RuleSet,
+    Board, Group, Routing, RuleSet, Tally,
     evaluate::{EvalOptions, GroupState, evaluate},
-    summary,
+    summary, tally,
 };
 use farol_collect::own;
 use farol_model::{Batch, Labels, Memory, Record, Series, Text, Timestamp};
@@ -60,6 +60,8 @@ enum Message {
 pub struct Surroundings {
     pub reader: ReaderSlot,
     pub memory: watch::Receiver<Arc<Memory>>,
+    /// Decides which alerts are not told, for the figures about them.
+    pub routing: watch::Receiver<Arc<Routing>>,
     pub core: SyncSender<Event>,
     pub board: Arc<Mutex<Board>>,
     /// When rules were last evaluated without a fault and applied.
@@ -170,6 +172,7 @@ impl Evaluating {
                 self.evaluate_what_is_due(&reader);
                 self.sum_up(&reader);
             }
+            self.count_muted();
         }
     }
 
@@ -262,6 +265,19 @@ impl Evaluating {
             figures.missed += missed;
             figures.failures += failed;
             figures.last_seconds = result.took.as_secs_f64();
+        });
+    }
+
+    /// At each look: silences and quiet hours begin and end between evaluations.
+    fn count_muted(&self) {
+        let memory = self.around.memory.borrow().clone();
+        let routing = self.around.routing.borrow().clone();
+        let Tally { silenced, inhibited, quiet, silences, .. } =
+            tally(&memory, &routing, clock::now());
+        self.around.own.update(|figures| {
+            figures.alerting.silences = silences;
+            figures.alerting.muted =
+                own::MutedFigures { silence: silenced, inhibition: inhibited, quiet_hours: quiet };
         });
     }
 

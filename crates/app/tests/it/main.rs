@@ -27,6 +27,7 @@ mod remote_write;
 mod rule_files;
 mod rule_tests;
 mod rules;
+mod silences;
 mod simulate;
 mod store;
 mod textfile;

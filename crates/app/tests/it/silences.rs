@@ -35,8 +35,8 @@ const RULES: &str = "groups:
         expr: trouble_level > 2
         labels: {severity: critical}
         annotations: {summary: 'trouble is {{ $value }}'}
-      - alert: Steady
-        expr: steady_level > 1
+      - alert: Other
+        expr: other_level > 1
         labels: {severity: warning}
 ";
 
@@ -45,7 +45,7 @@ impl Troubled {
     fn start(more: &str) -> Troubled {
         let world = tempfile::tempdir().unwrap();
         let discord = Discord::start();
-        set(world.path(), 0);
+        set(world.path(), 0, 0);
         write(&world.path().join("trouble.yml"), RULES);
         let config = world.path().join("farol.yml");
         let folder = world.path().display();
@@ -65,8 +65,15 @@ notify:
         let mut command = Command::new(FAROL);
         command.arg("run").env("HOOK", discord.url());
         let textfiles = format!("--collector.textfile.directory={}", world.path().display());
-        let flags =
-            ["--config.file", config.to_str().unwrap(), "--slow-interval", "200ms", &textfiles];
+        let flags = [
+            "--config.file",
+            config.to_str().unwrap(),
+            "--interval",
+            "200ms",
+            "--slow-interval",
+            "200ms",
+            &textfiles,
+        ];
         let farol = Farol::spawn(command, world.path(), &flags);
         farol.wait_until_ready();
         eventually("the rules are evaluated", || farol.health()["state"] == "STABLE");
@@ -74,7 +81,7 @@ notify:
     }
 
     fn level(&self, level: u32) {
-        set(self.world.path(), level);
+        set(self.world.path(), level, 0);
     }
 
     fn data(&self) -> String {
@@ -106,8 +113,8 @@ notify:
     }
 }
 
-fn set(folder: &Path, level: u32) {
-    let text = format!("trouble_level {level}\nsteady_level 0\n");
+fn set(folder: &Path, level: u32, other: u32) {
+    let text = format!("trouble_level {level}\nother_level {other}\n");
     // As node_exporter's manual says: written beside, then put in its place.
     let new = folder.join("trouble.prom.new");
     write(&new, &text);
@@ -155,14 +162,16 @@ fn a_silenced_alert_is_recorded_and_not_told_until_the_silence_ends() {
     assert!(troubled.turns().contains(&"firing".to_owned()), "it is recorded");
 
     // Another alert of the same machine is told: so silence is why this one is not.
-    write(&troubled.world.path().join("steady.prom"), "steady_other 1\n");
-    assert_eq!(troubled.discord.requests(), []);
+    set(troubled.world.path(), 2, 2);
+    eventually("the other is told", || troubled.discord.messages().len() == 1);
+    let message = troubled.discord.messages()[0].to_string();
+    assert!(message.contains("Other") && !message.contains("trouble is"), "{message}");
 
     assert_eq!(troubled.silence(&["expire", id]), format!("expired {id}\n"));
     assert_eq!(troubled.silence(&["list"]), "no silences\n");
     assert!(troubled.silence(&["list", "--expired"]).contains("over since "));
-    eventually("it is told now", || troubled.discord.messages().len() == 1);
-    let message = troubled.discord.messages()[0].to_string();
+    eventually("it is told now", || troubled.discord.messages().len() == 2);
+    let message = troubled.discord.messages()[1].to_string();
     assert!(message.contains("trouble is 2"), "{message}");
     assert_eq!(troubled.discord.faults(), Vec::<String>::new());
     assert_eq!(troubled.farol.stop(), Some(0));
@@ -250,8 +259,7 @@ fn what_fires_in_quiet_hours_is_told_when_they_are_over() {
     // A window that is open the whole day, and is taken away.
     let quiet = "quiet_hours:
   - name: always
-    from: '00:00'
-    to: '24:00'
+    times: [{from: '00:00', to: '24:00'}]
 ";
     let troubled = Troubled::start(quiet);
     troubled.level(2);

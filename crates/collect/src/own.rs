@@ -10,7 +10,7 @@ use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, 
 mod alerting;
 mod notifying;
 
-pub use alerting::{AlertingFigures, GroupFigures};
+pub use alerting::{AlertingFigures, GroupFigures, MutedFigures};
 pub use notifying::{ChannelFigures, NotifyingFigures};
 
 const BUILD_INFO: &str = "farol_build_info";
@@ -232,6 +232,12 @@ pub const METRICS: &[Metric] = &[
     ),
     Metric::gauge(RELOAD_AT, "seconds", "When the configuration was last read successfully."),
     Metric::gauge(alerting::ALERTS, "", "Alerts by their phase: pending or firing."),
+    Metric::gauge(
+        alerting::MUTED,
+        "",
+        "Firing alerts that are not told, by what mutes them: silence, inhibition or quiet_hours; the first of these counts.",
+    ),
+    Metric::gauge(alerting::SILENCES, "", "Silences in force."),
     Metric::gauge(
         alerting::WAITING,
         "",

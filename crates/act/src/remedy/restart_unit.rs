@@ -56,21 +56,31 @@ fn is_unit(name: &str) -> bool {
     is_plain && !stem.is_empty() && !name.starts_with('-') && ENDINGS.contains(&ending)
 }
 
-/// The one that the alert is about, where it may be; else the only one.
+/// The one that the alert is about, where it may be; the only one, where the alert is about none.
+/// `is_one` says whether a label's value may be the name of such a one at all.
 pub(super) fn pick<'a>(
     from: &'a [String],
     alert: Option<&Alert>,
     labels: &[&str],
+    is_one: fn(&str) -> bool,
 ) -> Result<&'a str, String> {
-    let named = labels.iter().find_map(|label| alert?.labels.get(label));
-    match (named.and_then(|named| from.iter().find(|one| *one == named)), from) {
-        (Some(found), _) => Ok(found),
+    let list = || from.join(", ");
+    let named = labels.iter().find_map(|label| {
+        let value = alert?.labels.get(label)?;
+        is_one(value).then_some((label, value))
+    });
+    match (named, from) {
+        (Some((label, value)), _) => {
+            from.iter().find(|one| *one == value).map(String::as_str).ok_or_else(|| {
+                format!("the alert is about {value} ({label}), and only {} may be", list())
+            })
+        }
         (None, [only]) => Ok(only),
-        (None, _) => Err(format!(
-            "the alert names none of {} by its label {}",
-            from.join(", "),
-            labels.join(" or ")
-        )),
+        (None, _) if alert.is_none() => Err(format!("which of {}? only an alert says it", list())),
+        (None, _) => {
+            let labels = labels.join(" or ");
+            Err(format!("the alert names none of {} by its label {labels}", list()))
+        }
     }
 }
 
@@ -94,14 +104,14 @@ impl Treatment for RestartUnit {
     }
 
     fn rehearse(&self, job: &Job<'_>) -> Outcome {
-        match pick(&self.units, job.alert, &["name", "unit"]) {
+        match pick(&self.units, job.alert, &["name", "unit"], is_unit) {
             Ok(unit) => Outcome::good(format!("would restart {unit}")),
             Err(why) => Outcome::bad(why),
         }
     }
 
     fn run(&self, job: &Job<'_>) -> Outcome {
-        let unit = match pick(&self.units, job.alert, &["name", "unit"]) {
+        let unit = match pick(&self.units, job.alert, &["name", "unit"], is_unit) {
             Ok(unit) => unit,
             Err(why) => return Outcome::bad(why),
         };

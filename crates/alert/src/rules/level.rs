@@ -46,6 +46,11 @@ pub fn fires_above(expr: &Expr) -> Option<bool> {
     Some(above)
 }
 
+/// What the rule compares: the value that an alert of it bears, also where the comparison does not hold.
+pub fn compared(expr: &Expr) -> Option<&Expr> {
+    comparison(expr).map(|comparison| &comparison.left)
+}
+
 /// The comparison that decides: of `and` and `unless` that on their left.
 fn comparison(expr: &Expr) -> Option<&Binary> {
     match &expr.kind {

@@ -23,6 +23,7 @@ mod parity;
 mod program;
 mod query;
 mod quiet_week;
+mod remedy;
 mod remote_write;
 mod rule_files;
 mod rule_tests;

@@ -411,4 +411,44 @@ mod tests {
         });
         assert_eq!(show(&action), expected);
     }
+
+    #[test]
+    fn values_are_shown_with_six_digits() {
+        for (value, shown) in [
+            (5.0, "5"),
+            (92.307_692_307_692_3, "92.3077"),
+            (12_345_678.9, "12345700"),
+            (0.000_123_456_78, "0.000123457"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(short(value), shown);
+        }
+    }
+
+    #[test]
+    fn a_step_counts_even_if_it_is_not_in_the_journal_but_an_intent() {
+        let board = own::Board::default();
+        let at = Timestamp::from_millis(5);
+        let note = |step, is_recorded| {
+            let (host, id, remedy) = ("h".into(), "7-1".into(), "free".into());
+            count(&board, &Action { at, host, id, remedy, alert: None, step }, is_recorded);
+            board.figures().remedies.get("free").copied().unwrap_or_default()
+        };
+        let intended = || ActionStep::Intended { what: "x".into() };
+        let finished = |ok| ActionStep::Finished {
+            ok,
+            summary: "x".into(),
+            output: "".into(),
+            took: Duration::ZERO,
+        };
+        assert_eq!(note(intended(), false).last_run, None);
+        assert_eq!(note(intended(), true).last_run, Some(at));
+        note(finished(true), true);
+        note(finished(false), false);
+        note(ActionStep::Refused { reason: "x".into() }, false);
+        let figures = note(ActionStep::Unknown, true);
+        let counts = (figures.ok, figures.failed, figures.unknown, figures.refused);
+        assert_eq!(counts, (1, 1, 1, 1));
+    }
 }

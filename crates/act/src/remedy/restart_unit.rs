@@ -139,3 +139,75 @@ pub(super) fn explained(outcome: Outcome, done: &str) -> Outcome {
     }
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use farol_model::{Labels, Phase, Timestamp};
+
+    use super::*;
+
+    fn about(label: &str, value: &str) -> Alert {
+        Alert {
+            group: "g".into(),
+            rule: "r".into(),
+            labels: Labels::new(vec![(label.into(), value.into())]),
+            annotations: Labels::empty(),
+            series: Labels::empty(),
+            value: 1.0,
+            phase: Phase::Firing,
+            active_at: Timestamp::default(),
+            fired_at: None,
+            keeping_since: None,
+            missing_since: None,
+            unseen: 0,
+            seen_at: Timestamp::default(),
+            ended_at: None,
+            firings: Vec::new(),
+            is_flapping: false,
+            remedy: None,
+        }
+    }
+
+    #[test]
+    fn a_unit_is_restarted_only_if_it_is_listed_and_never_in_place_of_another() {
+        let one = ["web.service".to_owned()];
+        let two = ["web.service".to_owned(), "db.service".to_owned()];
+        let web = Ok("web.service");
+        for (units, alert, expected) in [
+            (&two[..], Some(about("name", "db.service")), Ok("db.service")),
+            (&two[..], Some(about("unit", "web.service")), web),
+            (
+                &one[..],
+                Some(about("name", "db.service")),
+                Err("is about db.service (name), and only"),
+            ),
+            // No unit's name: of something else.
+            (&one[..], Some(about("name", "frontend")), web),
+            (&one[..], Some(about("job", "node")), web),
+            (&one[..], None, web),
+            (&two[..], Some(about("job", "node")), Err("names none of web.service, db.service")),
+            (&two[..], None, Err("only an alert says it")),
+        ] {
+            let picked = pick(units, alert.as_ref(), &["name", "unit"], is_unit);
+            match expected {
+                Ok(unit) => assert_eq!(picked.as_deref(), Ok(unit)),
+                Err(part) => assert!(picked.as_ref().unwrap_err().contains(part), "{picked:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_unit_has_an_ending_and_is_no_pattern() {
+        for (name, expected) in [
+            ("nginx.service", true),
+            ("getty@tty1.service", true),
+            ("nginx", false),
+            ("*.service", false),
+            (".service", false),
+            ("-x.service", false),
+            ("a b.service", false),
+        ] {
+            assert_eq!(is_unit(name), expected, "{name}");
+        }
+    }
+}

@@ -98,3 +98,27 @@ fn number(expr: &Expr) -> Option<f64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_rule_compares_is_the_value_that_its_alerts_bear() {
+        for (text, expected) in [
+            ("x > 5", Some("x")),
+            ("100 * (1 - a / b) >= 90", Some("100 * (1 - a / b)")),
+            ("(x < 5) and on (i) y > 1", Some("x")),
+            ("x == 1 unless on (i) y == 1", Some("x")),
+            ("count(x > 5) > 3", Some("count(x > 5)")),
+            ("a > b", Some("a")),
+            ("x > bool 5", None),
+            ("x > 5 or y > 5", None),
+            ("absent(x)", None),
+        ] {
+            let expr = parse(text).unwrap();
+            let compared = compared(&expr).map(ToString::to_string);
+            assert_eq!(compared.as_deref(), expected, "{text}");
+        }
+    }
+}

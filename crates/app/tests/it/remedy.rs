@@ -178,8 +178,8 @@ fn a_treatment_that_never_returns_ends_at_its_deadline_with_all_that_it_has_star
 #[test]
 fn one_that_makes_it_worse_is_judged_so_and_rests_and_one_that_helps_only_pauses() {
     for (after, judged, refused) in [
-        (9, "judged worse: 5 -> 9", "its last run made it worse"),
-        (1, "judged recovered: 5 -> 1", "pauses for 1m"),
+        (9, "judged     worse: 5 -> 9", "its last run made it worse"),
+        (1, "judged     recovered: 5 -> 1", "pauses for 1m"),
     ] {
         let place = Place::new(
             &format!(

@@ -774,7 +774,9 @@ impl Program {
         };
         let remember = Remember::new(core.clone());
         let memory = self.memory.clone();
-        let remedies = Remedies::start(&self.config, memory, remember, evaluator.value_reader());
+        let own = Arc::clone(&self.boards.own);
+        let value = evaluator.value_reader();
+        let remedies = Remedies::start(&self.config, memory, remember, value, own);
         self.boards.remedies.set(remedies.desk()).ok();
         self.remedies = Some(remedies);
     }

@@ -29,6 +29,7 @@ mod parity;
 mod program;
 mod query;
 mod quiet_week;
+mod remedy;
 mod remote_write;
 mod report;
 mod rule_files;

@@ -525,7 +525,12 @@ fn log_turn(transition: &Transition) {
             tracing::info!(alert = name, labels = labels_text(alert), "{name} is resolved");
         }
         _ => {
-            tracing::debug!(alert = name, labels = labels_text(alert), turn, "an alert has changed")
+            tracing::debug!(
+                alert = name,
+                labels = labels_text(alert),
+                turn,
+                "an alert has changed"
+            );
         }
     }
 }

@@ -146,6 +146,7 @@ impl Core {
     /// Goes on from what the journal remembers, and publishes it whenever it has changed.
     pub fn remembering(mut self, memory: Memory, published: watch::Sender<Arc<Memory>>) -> Core {
         self.remembered = Remembered::new(memory, published);
+        self.remembered.name(&self.host);
         self
     }
 

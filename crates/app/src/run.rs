@@ -235,7 +235,7 @@ impl Source {
         rules: Arc<RuleSet>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
-        let remembered = memory.subscribe();
+        let (remembered, shown) = (memory.subscribe(), current.subscribe());
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let settings = parts::journal_settings(config, group_id(config)?);
         let host = config.host_name.clone();
@@ -286,7 +286,7 @@ impl Source {
             message: format!("farol {} started", crate::cli::VERSION).into(),
         };
         mailbox.send(started).ok();
-        let rules = start_rules(config, rules, remembered, &mailbox, boards)?;
+        let rules = start_rules(config, rules, remembered, shown, &mailbox, boards)?;
         let samplers = match config.collectors.none {
             true => Vec::new(),
             false => start_samplers(plans, &mailbox, &boards.own)?,
@@ -423,6 +423,7 @@ fn start_rules(
     config: &Config,
     rules: Arc<RuleSet>,
     memory: watch::Receiver<Arc<Memory>>,
+    current: watch::Receiver<Arc<Current>>,
     core: &SyncSender<Event>,
     boards: &Boards,
 ) -> anyhow::Result<Rules> {
@@ -437,6 +438,7 @@ fn start_rules(
         memory,
         core: core.clone(),
         board: Arc::clone(&boards.rules),
+        current,
         well: boards.well.clone(),
         own: Arc::clone(&boards.own),
     };

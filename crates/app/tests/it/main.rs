@@ -7,6 +7,7 @@
     reason = "these tests start programs, read files and wait, as the world around Farol does"
 )]
 
+mod alertmanager;
 mod api;
 mod control;
 mod discord;
@@ -15,19 +16,24 @@ mod docker;
 mod door;
 mod export;
 mod history;
+mod hook;
 mod kill;
 mod load;
+mod machine;
 mod network;
+mod notifiers;
 mod panels;
 mod parity;
 mod program;
 mod query;
 mod quiet_week;
 mod remote_write;
+mod report;
 mod rule_files;
 mod rule_tests;
 mod rules;
 mod simulate;
+mod smtp;
 mod store;
 mod textfile;
 mod the_loop;

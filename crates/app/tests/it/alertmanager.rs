@@ -20,6 +20,8 @@ const NEWER: [&str; 2] = ["routeLabels", "notification_reason"];
 
 /// And one of an alert's status at `/api/v2/alerts`.
 const NEWER_STATUS: &str = "mutedBy";
+/// There, its API may leave this out, and we do: it would link to Farol, which is asked already.
+const OPTIONAL: &str = "generatorURL";
 
 /// Debian's, ended with the test.
 struct Alertmanager {
@@ -165,7 +167,8 @@ fn compare_alerts(farol: &Farol, alertmanager: &Alertmanager) {
     assert_eq!(theirs["a"]["annotations"]["summary"], "Part a is broken");
     assert_eq!(theirs["a"]["generatorURL"], "http://farol.example/alerts");
     assert_eq!(theirs["a"]["status"]["state"], "active");
-    for (part, theirs) in theirs {
+    for (part, mut theirs) in theirs {
+        theirs.as_object_mut().unwrap().remove(OPTIONAL);
         let mut ours = ours[&part].clone();
         if theirs["status"].get(NEWER_STATUS).is_none() {
             assert_eq!(
@@ -173,7 +176,7 @@ fn compare_alerts(farol: &Farol, alertmanager: &Alertmanager) {
                 Some(json!([]))
             );
         }
-        for key in ["labels", "annotations", "startsAt", "fingerprint", "status", "generatorURL"] {
+        for key in ["labels", "annotations", "startsAt", "fingerprint", "status"] {
             assert_eq!(ours[key], theirs[key], "{key} of {part}");
         }
         assert_eq!(shape(&ours), shape(&theirs), "{part}");

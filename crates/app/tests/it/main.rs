@@ -25,6 +25,7 @@ mod program;
 mod query;
 mod quiet_week;
 mod remote_write;
+mod restarts;
 mod rule_files;
 mod rule_tests;
 mod rules;

@@ -31,11 +31,8 @@ mod query;
 mod quiet_week;
 mod remedy;
 mod remote_write;
-<<<<<<< HEAD
 mod report;
-=======
 mod restarts;
->>>>>>> 37660ab086eff40b5e2cac192ea5444708db28e3
 mod rule_files;
 mod rule_tests;
 mod rules;

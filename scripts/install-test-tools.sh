@@ -12,6 +12,7 @@ declare -A package_of=(
   [curl]=curl
   [jq]=jq
   [openssl]=openssl
+  [prometheus-alertmanager]=prometheus-alertmanager
   [setpriv]=util-linux
   [unshare]=util-linux
   [dockerd]=docker.io

@@ -278,6 +278,7 @@ impl Evaluator {
             lookback: self.lookback,
             subquery_step: Duration::from_secs(60),
             now: Some(now),
+            round: Duration::ZERO,
             limits: self.limits,
             watch: &move || (lap.elapsed() > timeout).then_some(Stop::TimedOut),
             lap: &|| lap.elapsed(),
@@ -296,7 +297,7 @@ impl Evaluator {
         let holds = match gone.standing {
             Standing::Recovered => Some(false),
             Standing::NotYet => Some(true),
-            Standing::Missing => None,
+            Standing::Missing | Standing::Silent => None,
         };
         Some(Reading { holds, value: None, worse })
     }

@@ -240,7 +240,7 @@ impl Source {
         rules: Arc<RuleSet>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
-        let remembered = memory.subscribe();
+        let (remembered, shown) = (memory.subscribe(), current.subscribe());
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let settings = parts::journal_settings(config, group_id(config)?);
         let host = config.host_name.clone();
@@ -291,7 +291,7 @@ impl Source {
             message: format!("farol {} started", crate::cli::VERSION).into(),
         };
         mailbox.send(started).ok();
-        let rules = start_rules(config, rules, remembered, routing, &mailbox, boards)?;
+        let rules = start_rules(config, rules, remembered, routing, shown, &mailbox, boards)?;
         let samplers = match config.collectors.none {
             true => Vec::new(),
             false => start_samplers(plans, &mailbox, &boards.own)?,
@@ -429,9 +429,15 @@ fn start_rules(
     rules: Arc<RuleSet>,
     memory: watch::Receiver<Arc<Memory>>,
     routing: watch::Receiver<Arc<Routing>>,
+    current: watch::Receiver<Arc<Current>>,
     core: &SyncSender<Event>,
     boards: &Boards,
 ) -> anyhow::Result<Rules> {
+    tracing::info!(
+        rules = rules.rules().count(),
+        notifiers = config.notifiers.len(),
+        "rules are loaded"
+    );
     core.send(loaded(&rules, config)).ok();
     let surroundings = rules::Surroundings {
         reader: Arc::clone(&boards.reader),
@@ -439,6 +445,7 @@ fn start_rules(
         routing,
         core: core.clone(),
         board: Arc::clone(&boards.rules),
+        current,
         well: boards.well.clone(),
         own: Arc::clone(&boards.own),
     };
@@ -589,9 +596,8 @@ impl Program {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hang_up.recv() => {
-                    if let Err(error) = self.reload().await {
-                        tracing::error!(error = format!("{error:#}"), "the new configuration was not taken");
-                    }
+                    // What went wrong is in the log; a signal has nobody else to tell.
+                    self.reload().await.ok();
                 }
                 Some(command) = inbox.recv() => self.obey(command).await,
                 _ = watchdog.tick() => self.feed_watchdog(),
@@ -675,6 +681,9 @@ impl Program {
     async fn reload(&mut self) -> anyhow::Result<()> {
         service::notify(&[sd_notify::NotifyState::Reloading]);
         let result = self.try_reload().await;
+        if let Err(error) = &result {
+            tracing::error!(error = format!("{error:#}"), "the new configuration was not taken");
+        }
         let succeeded = result.is_ok();
         self.boards.own.update(|figures| {
             figures.config_reload_succeeded = Some(succeeded);

@@ -121,7 +121,7 @@ async fn deaths_during_delivery_lose_nothing_and_duplicate_at_most_one_message_e
     setting.core.dies = Arc::new(move |moment| {
         // Every 13th and every 17th call, of which those before and those after alternate.
         let call = calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let now = call % 13 == 0 || call % 17 == 0;
+        let now = call.is_multiple_of(13) || call.is_multiple_of(17);
         if now {
             if moment == Moment::BeforeAppend {
                 // What the answer forbade died with who had read it.

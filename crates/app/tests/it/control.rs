@@ -4,7 +4,7 @@ use crate::world::{Farol, eventually, farol};
 
 #[test]
 fn status_shows_the_vital_signs_and_its_exit_code_is_the_state() {
-    let running = Farol::start("run", &[]);
+    let running = Farol::start("run", &["--rules.stock=false"]);
     running.wait_until_ready();
     let data = running.folder.join("data");
     let data = data.to_str().unwrap();
@@ -19,7 +19,7 @@ fn status_shows_the_vital_signs_and_its_exit_code_is_the_state() {
 
 #[test]
 fn health_is_an_exit_code_and_finds_the_program_by_its_address_too() {
-    let running = Farol::start("run", &[]);
+    let running = Farol::start("run", &["--rules.stock=false"]);
     running.wait_until_ready();
     let elsewhere = tempfile::tempdir().unwrap();
     let elsewhere = elsewhere.path().to_str().unwrap();

@@ -77,7 +77,8 @@ fn path(folder: &Path, name: &str) -> String {
 fn start(folder: &Path, web_yml: &str, flags: &[&str]) -> Farol {
     write(&folder.join("web.yml"), web_yml);
     let file = path(folder, "web.yml");
-    let flags: Vec<&str> = ["--web.config.file", &file].into_iter().chain(flags.to_vec()).collect();
+    let own = ["--rules.stock=false", "--web.config.file", &file];
+    let flags: Vec<&str> = own.into_iter().chain(flags.to_vec()).collect();
     Farol::start_in(folder, "run", &flags)
 }
 

@@ -377,6 +377,8 @@ mod tests {
         let surroundings = Surroundings {
             reader: ReaderSlot::default(),
             memory: watch::channel(Arc::default()).1,
+            current: watch::channel(Arc::default()).1,
+            routing: watch::channel(Arc::default()).1,
             core: sync_channel(1).0,
             board: Arc::default(),
             well: watch::channel(None).0,

@@ -291,7 +291,7 @@ impl Source {
             message: format!("farol {} started", crate::cli::VERSION).into(),
         };
         mailbox.send(started).ok();
-        let rules = start_rules(config, rules, remembered, routing, shown, &mailbox, boards)?;
+        let rules = start_rules(config, rules, remembered, shown, routing, &mailbox, boards)?;
         let samplers = match config.collectors.none {
             true => Vec::new(),
             false => start_samplers(plans, &mailbox, &boards.own)?,
@@ -428,8 +428,8 @@ fn start_rules(
     config: &Config,
     rules: Arc<RuleSet>,
     memory: watch::Receiver<Arc<Memory>>,
-    routing: watch::Receiver<Arc<Routing>>,
     current: watch::Receiver<Arc<Current>>,
+    routing: watch::Receiver<Arc<Routing>>,
     core: &SyncSender<Event>,
     boards: &Boards,
 ) -> anyhow::Result<Rules> {
@@ -774,7 +774,9 @@ impl Program {
         };
         let remember = Remember::new(core.clone());
         let memory = self.memory.clone();
-        let remedies = Remedies::start(&self.config, memory, remember, evaluator.value_reader());
+        let own = Arc::clone(&self.boards.own);
+        let value = evaluator.value_reader();
+        let remedies = Remedies::start(&self.config, memory, remember, value, own);
         self.boards.remedies.set(remedies.desk()).ok();
         self.remedies = Some(remedies);
     }

@@ -16,7 +16,9 @@ use std::{
 };
 
 use farol_disk::MemoryDisk;
-use farol_model::{Current, Labels, Lane, Sample, Snapshot, State, Text, Timestamp, Verdict};
+use farol_model::{
+    Alert, Current, Labels, Lane, Memory, Phase, Sample, Snapshot, State, Text, Timestamp, Verdict,
+};
 use farol_store::{Importer, Store};
 use farol_web::{
     About, Command, Configured, History, Queries, Settings, Site,
@@ -60,6 +62,15 @@ async fn start(past: Past, settings: Settings) -> Server {
 }
 
 async fn start_behind(door: Door, past: Past, settings: Settings) -> Server {
+    start_changed(door, past, settings, |_| {}).await
+}
+
+async fn start_changed(
+    door: Door,
+    past: Past,
+    settings: Settings,
+    change: impl FnOnce(&mut Site),
+) -> Server {
     let store = match past {
         Past::Full => Some(filled()),
         Past::Empty => Some(opened(&MemoryDisk::new())),
@@ -67,7 +78,7 @@ async fn start_behind(door: Door, past: Past, settings: Settings) -> Server {
     };
     let reader = store.as_ref().map(Store::reader);
     let (commands, asked) = mpsc::channel(1);
-    let site = Site {
+    let mut site = Site {
         live: Arc::new(Vec::new),
         texts: Arc::default(),
         history: Arc::new(|| Some(History { series: 7, ..History::default() })),
@@ -90,6 +101,7 @@ async fn start_behind(door: Door, past: Past, settings: Settings) -> Server {
         },
         settings: Arc::new(settings),
     };
+    change(&mut site);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -374,6 +386,98 @@ async fn expressions_as_text_and_as_trees() {
 #[tokio::test]
 async fn what_the_server_says_of_itself() {
     as_written(&start(Past::Full, Settings::default()).await, "status.txt").await;
+}
+
+/// Two files; a rule that cannot be evaluated, and one that was not yet.
+const RULES: [(&str, &str); 2] = [
+    (
+        "rules/host.yml",
+        "groups:
+  - name: host
+    interval: 15s
+    limit: 10
+    rules:
+      - record: job:load:sum
+        expr: sum by (job) (node_load1)
+        labels: {team: hosts}
+      - alert: Busy
+        expr: node_load1 > 0.5
+        for: 5m
+        keep_firing_for: 90s
+        labels: {severity: critical}
+        annotations: {summary: 'load is {{ $value }}'}
+      - alert: Broken
+        expr: up == on(x) up
+",
+    ),
+    (
+        "rules/net.yml",
+        "groups:
+  - name: traffic
+    rules:
+      - record: job:requests:rate1m
+        expr: sum by (job) (rate(http_requests_total[1m]))
+      - alert: Quiet
+        expr: job:requests:rate1m == 0
+        labels: {severity: warning, team: net}
+",
+    ),
+];
+
+fn ruled(site: &mut Site) {
+    let rules = farol_alert::RuleSet::parse(&RULES, &farol_alert::Defaults::default()).unwrap();
+    let mut board = farol_alert::Board::new(Arc::new(rules));
+    let took = Duration::from_micros(1500);
+    board.runs[0] = Some(farol_alert::board::Run {
+        at: Timestamp::from_millis(NOW - 5000),
+        took: Duration::from_millis(4),
+        rules: vec![(took, None), (took, None), (took, Some("many-to-many matching".to_owned()))],
+    });
+    let busy = |instance: &str, phase, active: i64, value| Alert {
+        group: "host".into(),
+        rule: "Busy{severity=\"critical\"}".into(),
+        labels: Labels::from([
+            ("alertname", "Busy"),
+            ("instance", instance),
+            ("severity", "critical"),
+        ]),
+        annotations: Labels::from([("summary", "load is 0.75")]),
+        series: Labels::from([("instance", instance)]),
+        value,
+        phase,
+        active_at: Timestamp::from_millis(T0 + active * 1000),
+        fired_at: (phase != Phase::Pending).then(|| Timestamp::from_millis(T0)),
+        keeping_since: None,
+        missing_since: None,
+        unseen: 0,
+        seen_at: Timestamp::from_millis(NOW),
+        ended_at: None,
+        firings: Vec::new(),
+        is_flapping: false,
+        remedy: None,
+    };
+    let kept = Alert {
+        keeping_since: Some(Timestamp::from_millis(T0 + 590_000)),
+        ..busy("c", Phase::Firing, 10, 0.5)
+    };
+    let alerts = [
+        busy("a", Phase::Firing, 20, 0.75),
+        busy("b", Phase::Pending, 500, 1e-7),
+        kept,
+        busy("d", Phase::Ended, 0, 1.0),
+    ];
+    let memory = Memory {
+        alerts: alerts.into_iter().map(|alert| (alert.key(), Arc::new(alert))).collect(),
+        ..Memory::default()
+    };
+    site.rules = Arc::new(move || board.clone());
+    site.memory = watch::channel(Arc::new(memory)).1;
+}
+
+#[tokio::test]
+async fn rules_and_alerts() {
+    let server = start_changed(Door::default(), Past::Full, Settings::default(), ruled).await;
+    as_written(&server, "rules.txt").await;
 }
 
 #[tokio::test]

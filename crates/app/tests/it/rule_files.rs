@@ -162,3 +162,41 @@ fn templates_come_to_what_prometheus_makes_of_them() {
     let errors = said.matches("text=\"<error expanding template:").count();
     assert_eq!(errors, late.len(), "{said}");
 }
+
+#[test]
+fn without_files_the_configured_rules_are_checked_and_a_remedy_that_does_not_exist_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("farol.yml");
+    let shown = folder.path().display();
+    write(&config, &format!("rules: {{files: ['{shown}/*.rules']}}\n"));
+    let ask = |arguments: &[&str]| {
+        let config = ["--config.file", config.to_str().unwrap()];
+        farol(&[arguments, &config[..]].concat())
+    };
+    write(
+        &folder.path().join("own.rules"),
+        "groups: [{name: g, rules: [{alert: Odd, expr: up == 0}]}]\n",
+    );
+    let (said, complained, code) = ask(&["rules", "check"]);
+    assert_eq!((complained.as_str(), code), ("", Some(0)));
+    assert!(said.contains("stock/host.yml: SUCCESS"), "{said}");
+    assert!(said.contains("own.rules: SUCCESS: 1 rule found"), "{said}");
+
+    let extension = |remedy| format!("farol_rules: [{{alert: Odd, remedy: {remedy}}}]\n");
+    let path = folder.path().join("treat.rules");
+    write(&path, &extension("reap_zombies"));
+    assert_eq!(ask(&["rules", "check"]).2, Some(0), "it is built in");
+    write(&path, &extension("pray"));
+    let data = folder.path().join("data").display().to_string();
+    let run = ["run", "--listen", "127.0.0.1:0", "--data", &data, "--logs", &data];
+    for arguments in [&["rules", "check"][..], &["check"], &run] {
+        let (_, complained, code) = ask(arguments);
+        assert_eq!(code, Some(1), "{arguments:?}");
+        assert!(
+            complained
+                .contains("the alert Odd names the remedy \"pray\", which does not exist; known: ")
+                && complained.contains("reap_zombies"),
+            "{arguments:?}: {complained}"
+        );
+    }
+}

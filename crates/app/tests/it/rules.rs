@@ -7,7 +7,12 @@ use std::{
     process::Command,
 };
 
-use crate::world::{needs, run};
+use serde_json::Value;
+
+use crate::{
+    export::Peer,
+    world::{Farol, eventually, needs, run, try_get, write},
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/prometheus/rules")
@@ -86,4 +91,84 @@ fn the_stock_rules_ask_for_metrics_that_farol_has() {
         }
     }
     assert!(asked > 20, "{asked} names asked for");
+}
+
+/// On the same rules: what the pages of dashboards read is there, and of the same kind.
+#[test]
+fn rules_and_alerts_are_told_in_the_shape_that_prometheus_tells_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("shape.yml");
+    write(
+        &rules,
+        "groups:
+  - name: shape
+    interval: 1s
+    limit: 7
+    rules:
+      - {record: 'one:sum', expr: vector(1), labels: {team: a}}
+      - {alert: Firing, expr: vector(1) > 0, labels: {severity: info}, annotations: {summary: s}}
+      - {alert: Pending, expr: vector(2) > 0, for: 1h, keep_firing_for: 2m}
+      - {alert: Inactive, expr: vector(0) > 0}
+",
+    );
+    let config = folder.path().join("farol.yml");
+    let shown = rules.display();
+    write(&config, &format!("rules: {{stock: false, files: ['{shown}']}}\n"));
+    let theirs = folder.path().join("prometheus.yml");
+    write(&theirs, &format!("rule_files: ['{shown}']\n"));
+    let prometheus = Peer::start(
+        needs("prometheus"),
+        &[
+            format!("--config.file={}", theirs.display()),
+            format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()),
+        ],
+    );
+    let farol = Farol::start_in(folder.path(), "run", &["--config.file", config.to_str().unwrap()]);
+    let told = |address: &str, path: &str| -> Value {
+        let answer = try_get(address, path, &[]).map(|answer| answer.text()).unwrap_or_default();
+        serde_json::from_str(&answer).unwrap_or_default()
+    };
+    for address in [&prometheus.address, &farol.address] {
+        eventually("both evaluate", || {
+            let alerts = told(address, "/api/v1/alerts");
+            alerts["data"]["alerts"].as_array().is_some_and(|alerts| alerts.len() == 2)
+        });
+    }
+    for path in ["/api/v1/rules", "/api/v1/rules?type=alert", "/api/v1/alerts"] {
+        let mut ours = told(&farol.address, path);
+        let mut theirs = told(&prometheus.address, path);
+        // Neither promises an order.
+        for told in [&mut ours, &mut theirs] {
+            if let Some(alerts) = told["data"]["alerts"].as_array_mut() {
+                alerts.sort_by_key(|alert| alert["labels"].to_string());
+            }
+        }
+        has_all_of("", &theirs, &ours);
+    }
+}
+
+/// Each member that they have we have, and of the same type; texts that are no time, no number and no
+/// path are the same.
+fn has_all_of(path: &str, theirs: &Value, ours: &Value) {
+    match (theirs, ours) {
+        (Value::Object(theirs), Value::Object(ours)) => {
+            for (key, value) in theirs {
+                let ours = ours.get(key).unwrap_or_else(|| panic!("{path}: we have no {key}"));
+                has_all_of(&format!("{path}/{key}"), value, ours);
+            }
+        }
+        (Value::Array(theirs), Value::Array(ours)) => {
+            assert_eq!(theirs.len(), ours.len(), "{path}");
+            for (place, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
+                has_all_of(&format!("{path}/{place}"), theirs, ours);
+            }
+        }
+        (Value::Number(_), Value::Number(_)) if path.ends_with("/evaluationTime") => {}
+        (Value::String(_), Value::String(time))
+            if path.ends_with("/lastEvaluation") || path.ends_with("/activeAt") =>
+        {
+            time.parse::<jiff::Timestamp>().unwrap_or_else(|why| panic!("{path}: {why}"));
+        }
+        (theirs, ours) => assert_eq!(theirs, ours, "{path}"),
+    }
 }

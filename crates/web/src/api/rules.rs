@@ -38,6 +38,10 @@ pub(super) fn rules(asked: &Asked<'_>) -> Result<Vec<u8>, ApiError> {
         }
         groups.push(shown);
     }
+    if let (Some(from), false) = (wanted.from, wanted.started.get()) {
+        let why = format!("invalid group_next_token '{from}'. were rule groups changed?");
+        return Err(ApiError::bad(why));
+    }
     let mut data = Map::new();
     data.insert("groups".into(), groups.into());
     if let Some(next) = next {

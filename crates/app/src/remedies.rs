@@ -297,7 +297,7 @@ impl Evaluator {
         let holds = match gone? {
             Standing::Recovered => Some(false),
             Standing::NotYet => Some(true),
-            Standing::Missing => None,
+            Standing::Missing | Standing::Silent => None,
         };
         Some(Reading { holds, value: self.compared(&reader, group, rule, alert), worse })
     }
@@ -333,6 +333,7 @@ impl Evaluator {
             lookback: self.lookback,
             subquery_step: Duration::from_secs(60),
             now: Some(now),
+            round: Duration::ZERO,
             limits: self.limits,
             watch: &move || (lap.elapsed() > timeout).then_some(Stop::TimedOut),
             lap: &|| lap.elapsed(),

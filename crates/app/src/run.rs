@@ -235,7 +235,7 @@ impl Source {
         rules: Arc<RuleSet>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
-        let remembered = memory.subscribe();
+        let (remembered, shown) = (memory.subscribe(), current.subscribe());
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let settings = parts::journal_settings(config, group_id(config)?);
         let host = config.host_name.clone();
@@ -286,7 +286,7 @@ impl Source {
             message: format!("farol {} started", crate::cli::VERSION).into(),
         };
         mailbox.send(started).ok();
-        let rules = start_rules(config, rules, remembered, &mailbox, boards)?;
+        let rules = start_rules(config, rules, remembered, shown, &mailbox, boards)?;
         let samplers = match config.collectors.none {
             true => Vec::new(),
             false => start_samplers(plans, &mailbox, &boards.own)?,
@@ -423,15 +423,22 @@ fn start_rules(
     config: &Config,
     rules: Arc<RuleSet>,
     memory: watch::Receiver<Arc<Memory>>,
+    current: watch::Receiver<Arc<Current>>,
     core: &SyncSender<Event>,
     boards: &Boards,
 ) -> anyhow::Result<Rules> {
+    tracing::info!(
+        rules = rules.rules().count(),
+        notifiers = config.notifiers.len(),
+        "rules are loaded"
+    );
     core.send(loaded(&rules, config)).ok();
     let surroundings = rules::Surroundings {
         reader: Arc::clone(&boards.reader),
         memory,
         core: core.clone(),
         board: Arc::clone(&boards.rules),
+        current,
         well: boards.well.clone(),
         own: Arc::clone(&boards.own),
     };
@@ -444,7 +451,7 @@ fn rules_plan(config: &Config, rules: Arc<RuleSet>) -> rules::Plan {
         timeout: config.rules.timeout,
         lookback: config.query.lookback_delta,
         limits: config.query.limits(),
-        external_url: String::new(),
+        external_url: config.web.external_url.as_deref().unwrap_or_default().to_owned(),
         host: config.host_name.clone(),
     }
 }
@@ -582,9 +589,8 @@ impl Program {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hang_up.recv() => {
-                    if let Err(error) = self.reload().await {
-                        tracing::error!(error = format!("{error:#}"), "the new configuration was not taken");
-                    }
+                    // What went wrong is in the log; a signal has nobody else to tell.
+                    self.reload().await.ok();
                 }
                 Some(command) = inbox.recv() => self.obey(command).await,
                 _ = watchdog.tick() => self.feed_watchdog(),
@@ -668,6 +674,9 @@ impl Program {
     async fn reload(&mut self) -> anyhow::Result<()> {
         service::notify(&[sd_notify::NotifyState::Reloading]);
         let result = self.try_reload().await;
+        if let Err(error) = &result {
+            tracing::error!(error = format!("{error:#}"), "the new configuration was not taken");
+        }
         let succeeded = result.is_ok();
         self.boards.own.update(|figures| {
             figures.config_reload_succeeded = Some(succeeded);

@@ -116,7 +116,7 @@ pub struct History {
 
 #[derive(Debug)]
 enum FromCore {
-    Appended(Appended),
+    Appended(Box<Appended>),
     /// The journal could not take it.
     Unjournaled(Arc<Snapshot>),
 }
@@ -194,7 +194,7 @@ impl Feed {
             return;
         }
         self.queue.samples.fetch_add(samples, Ordering::AcqRel);
-        let sent = self.to.try_send(FromCore::Appended(appended));
+        let sent = self.to.try_send(FromCore::Appended(Box::new(appended)));
         if sent.is_err() {
             self.queue.samples.fetch_sub(samples, Ordering::AcqRel);
             self.queue.is_behind.store(true, Ordering::Release);
@@ -345,7 +345,7 @@ impl Keeping {
 
     fn take(&mut self, handed_over: FromCore) {
         match handed_over {
-            FromCore::Appended(appended) => self.take_appended(appended),
+            FromCore::Appended(appended) => self.take_appended(*appended),
             FromCore::Unjournaled(snapshot) => {
                 if let Some(store) = &mut self.store {
                     store.apply_unjournaled(&snapshot);

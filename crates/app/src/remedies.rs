@@ -13,7 +13,7 @@ use farol_act::remedy::{
     Starter, Surroundings, ValueReader, Worse, follow, on_a_thread, policy,
 };
 use farol_alert::{
-    AlertRule, Board, Group, Rule, Standing,
+    AlertRule, Board, Group, Rule, RuleSet, Standing,
     evaluate::{EvalOptions, GroupState, evaluate},
     rules::{compared, fires_above},
 };
@@ -47,6 +47,31 @@ pub fn known(config: &Config) -> Known {
         }
     }
     known.into()
+}
+
+/// Whether each remedy exists that a rule names: a wrong name would only show when it is too late.
+pub fn check(rules: &RuleSet, config: &Config) -> anyhow::Result<()> {
+    let problems = strangers(rules, config);
+    anyhow::ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+/// A sentence for each rule that names a remedy that does not exist.
+pub fn strangers(rules: &RuleSet, config: &Config) -> Vec<String> {
+    let known = known(config);
+    let mut names: Vec<&str> = known.iter().map(|remedy| remedy.name.as_str()).collect();
+    names.sort_unstable();
+    let stranger = |(group, rule): (&Arc<Group>, &Rule)| {
+        let Rule::Alert(rule) = rule else { return None };
+        let remedy = rule.remedy.as_ref().filter(|remedy| !names.contains(&remedy.as_str()))?;
+        Some(format!(
+            "{}: the alert {} names the remedy {remedy:?}, which does not exist; known: {}",
+            group.file,
+            rule.id,
+            names.join(", ")
+        ))
+    };
+    rules.rules().filter_map(stranger).collect()
 }
 
 /// None cannot happen: what cannot be built is refused with the configuration.

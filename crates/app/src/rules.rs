@@ -15,9 +15,9 @@ use std::{
 };
 
 use farol_alert::{
-    Board, Group, RuleSet,
+    Board, Group, Routing, RuleSet, Tally,
     evaluate::{EvalOptions, GroupState, evaluate},
-    summary,
+    summary, tally,
 };
 use farol_collect::own;
 use farol_model::{Batch, Current, Labels, Memory, Record, Series, Text, Timestamp};
@@ -63,6 +63,8 @@ enum Message {
 pub struct Surroundings {
     pub reader: ReaderSlot,
     pub memory: watch::Receiver<Arc<Memory>>,
+    /// Decides which alerts are not told, for the figures about them.
+    pub routing: watch::Receiver<Arc<Routing>>,
     pub core: SyncSender<Event>,
     pub board: Arc<Mutex<Board>>,
     /// Whether snapshots still come in.
@@ -188,6 +190,7 @@ impl Evaluating {
                 self.tell_whether_all_is_well();
                 self.sum_up(&reader);
             }
+            self.count_muted();
         }
     }
 
@@ -311,6 +314,19 @@ impl Evaluating {
         });
     }
 
+    /// At each look: silences and quiet hours begin and end between evaluations.
+    fn count_muted(&self) {
+        let memory = self.around.memory.borrow().clone();
+        let routing = self.around.routing.borrow().clone();
+        let Tally { silenced, inhibited, quiet, silences, .. } =
+            tally(&memory, &routing, clock::now());
+        self.around.own.update(|figures| {
+            figures.alerting.silences = silences;
+            figures.alerting.muted =
+                own::MutedFigures { silence: silenced, inhibition: inhibited, quiet_hours: quiet };
+        });
+    }
+
     /// Hours that are over and not summed up yet.
     fn sum_up(&mut self, reader: &farol_store::Reader) {
         let now = clock::now();
@@ -361,6 +377,8 @@ mod tests {
         let surroundings = Surroundings {
             reader: ReaderSlot::default(),
             memory: watch::channel(Arc::default()).1,
+            current: watch::channel(Arc::default()).1,
+            routing: watch::channel(Arc::default()).1,
             core: sync_channel(1).0,
             board: Arc::default(),
             well: watch::channel(None).0,

@@ -41,7 +41,7 @@ use crate::{
     logging,
     parts::{self, Boards},
     probes,
-    remedies::{Evaluator, Remedies},
+    remedies::{self, Evaluator, Remedies},
     remember::Remember,
     routing, rule_files,
     rules::{self, Rules},
@@ -132,6 +132,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     });
     let plans = parts::plans(&config, &boards)?;
     let rules = Arc::new(rule_files::load(&config.rules)?);
+    remedies::check(&rules, &config)?;
     channels::check(&config)?;
 
     let (current, watch_current) = watch::channel(Arc::new(Current {
@@ -156,7 +157,10 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     let socket = socket.filter(|_| control.is_some());
 
     let source = match shape.collects() {
-        true => Source::collect(shape, &config, plans, current, memory, rules, &boards)?,
+        true => {
+            let routing = watch_routing.clone();
+            Source::collect(shape, &config, plans, current, memory, routing, rules, &boards)?
+        }
         false => Source::follow(&config, has_data, current, memory, ready.clone(), &boards)?,
     };
     let (door, watch_door) = match opened {
@@ -232,6 +236,7 @@ impl Source {
         plans: [Plan; 2],
         current: watch::Sender<Arc<Current>>,
         memory: watch::Sender<Arc<Memory>>,
+        routing: watch::Receiver<Arc<Routing>>,
         rules: Arc<RuleSet>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
@@ -286,7 +291,7 @@ impl Source {
             message: format!("farol {} started", crate::cli::VERSION).into(),
         };
         mailbox.send(started).ok();
-        let rules = start_rules(config, rules, remembered, shown, &mailbox, boards)?;
+        let rules = start_rules(config, rules, remembered, shown, routing, &mailbox, boards)?;
         let samplers = match config.collectors.none {
             true => Vec::new(),
             false => start_samplers(plans, &mailbox, &boards.own)?,
@@ -424,6 +429,7 @@ fn start_rules(
     rules: Arc<RuleSet>,
     memory: watch::Receiver<Arc<Memory>>,
     current: watch::Receiver<Arc<Current>>,
+    routing: watch::Receiver<Arc<Routing>>,
     core: &SyncSender<Event>,
     boards: &Boards,
 ) -> anyhow::Result<Rules> {
@@ -436,6 +442,7 @@ fn start_rules(
     let surroundings = rules::Surroundings {
         reader: Arc::clone(&boards.reader),
         memory,
+        routing,
         core: core.clone(),
         board: Arc::clone(&boards.rules),
         current,
@@ -695,6 +702,7 @@ impl Program {
         }
         let plans = parts::plans(&loaded.config, &self.boards)?;
         let rule_set = Arc::new(rule_files::load(&loaded.config.rules)?);
+        remedies::check(&rule_set, &loaded.config)?;
         channels::check(&loaded.config)?;
         let opened = self.door.as_ref().map(|door| door.prepare(&loaded.config)).transpose()?;
         if let (Some(door), Some(opened)) = (&self.door, opened) {

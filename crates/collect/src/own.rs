@@ -11,7 +11,7 @@ mod alerting;
 mod notifying;
 mod treating;
 
-pub use alerting::{AlertingFigures, GroupFigures};
+pub use alerting::{AlertingFigures, GroupFigures, MutedFigures};
 pub use notifying::{ChannelFigures, NotifyingFigures};
 pub use treating::{RemedyFigures, TreatingFigures};
 
@@ -234,6 +234,12 @@ pub const METRICS: &[Metric] = &[
     ),
     Metric::gauge(RELOAD_AT, "seconds", "When the configuration was last read successfully."),
     Metric::gauge(alerting::ALERTS, "", "Alerts by their phase: pending or firing."),
+    Metric::gauge(
+        alerting::MUTED,
+        "",
+        "Firing alerts that are not told, by what mutes them: silence, inhibition or quiet_hours; the first of these counts.",
+    ),
+    Metric::gauge(alerting::SILENCES, "", "Silences in force."),
     Metric::gauge(
         alerting::WAITING,
         "",

@@ -18,6 +18,7 @@ use farol_alert::Tally;
 use farol_collect::summary;
 use farol_model::{
     Collected, Current, Lane, Outcome, Snapshot, State as Judged, Text, Timestamp, TopProcess,
+    without_mark,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -176,6 +177,17 @@ pub(crate) struct Collector {
     pub(crate) host_view: Option<bool>,
 }
 
+/// Notifiers that nobody hears.
+fn disabled(site: &Site) -> Vec<String> {
+    let (memory, routing) = (site.memory.borrow(), site.routing.borrow());
+    let channels = routing.routes.iter().filter_map(|route| {
+        let reason = memory.channels.get(&route.channel)?.disabled.as_deref()?;
+        let (name, reason) = (&*route.channel, without_mark(reason));
+        Some(format!("the notifier {name} is off until its settings change: {reason}"))
+    });
+    channels.collect()
+}
+
 impl Health {
     pub(crate) fn now(site: &Site) -> Health {
         let now = (site.now)();
@@ -195,7 +207,11 @@ impl Health {
         Health {
             status,
             problems,
-            warnings: faults.into_iter().chain(history.iter().flat_map(no_history)).collect(),
+            warnings: faults
+                .into_iter()
+                .chain(history.iter().flat_map(no_history))
+                .chain(disabled(site))
+                .collect(),
             state: state.name(),
             reasons,
             alerts: counts(&trouble),

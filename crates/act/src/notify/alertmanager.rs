@@ -211,8 +211,9 @@ impl Resender {
 struct Standing {
     resend: Duration,
     told: BTreeMap<(Episode, bool), Instant>,
-    /// What is over; kept here too, as the memory may forget it sooner.
-    ended: BTreeMap<Episode, Arc<Alert>>,
+    /// What is over and does not fire again, the last of those with the same labels; kept here too, as
+    /// the memory may forget it sooner. By the fingerprint.
+    ended: BTreeMap<u64, Arc<Alert>>,
 }
 
 impl Standing {
@@ -231,10 +232,17 @@ impl Standing {
             match (alert.phase, alert.episode()) {
                 (Phase::Firing, Some(_)) => firing.push(Arc::clone(alert)),
                 (Phase::Ended, Some(episode)) => {
-                    self.ended.insert(episode, Arc::clone(alert));
+                    let last = self.ended.entry(episode.fingerprint).or_insert(Arc::clone(alert));
+                    if last.ended_at < alert.ended_at {
+                        *last = Arc::clone(alert);
+                    }
                 }
                 (Phase::Pending | Phase::Firing | Phase::Ended, _) => {}
             }
+        }
+        // It knows alerts by their labels: an old end would end what fires again.
+        for episode in firing.iter().filter_map(|alert| alert.episode()) {
+            self.ended.remove(&episode.fingerprint);
         }
         let is_recent = |alert: &Alert| alert.ended_at.is_some_and(|at| now.since(at) < TOLD_END);
         self.ended.retain(|_, alert| is_recent(alert));

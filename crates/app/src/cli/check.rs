@@ -8,7 +8,7 @@ use super::{Out, complain};
 use crate::{
     channels, config, door,
     parts::{self, Boards},
-    rule_files, run,
+    remedies, rule_files, run,
 };
 
 pub(super) fn configure(command: Command) -> Command {
@@ -25,8 +25,9 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     };
     parts::plans(&loaded.config, &Boards::default())?;
     run::group_id(&loaded.config)?;
-    rule_files::load(&loaded.config.rules)?;
     channels::check(&loaded.config)?;
+    let rules = rule_files::load(&loaded.config.rules)?;
+    remedies::check(&rules, &loaded.config)?;
     let opened = match door::open(&loaded.config) {
         Ok(opened) => opened,
         Err(problems) => {

@@ -164,6 +164,7 @@ fn previews(
     }
     let now = clock::now();
     let one = |(group, group_labels, mut alerts): (Text, Labels, Vec<Arc<Alert>>)| {
+        alerts.sort_by_key(|alert| alert.fired_at);
         let truncated = alerts.len().saturating_sub(dispatch::MOST_ALERTS);
         alerts.truncate(dispatch::MOST_ALERTS);
         let notice = notice(now, alerts);

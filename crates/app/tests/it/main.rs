@@ -35,6 +35,7 @@ mod report;
 mod rule_files;
 mod rule_tests;
 mod rules;
+mod silences;
 mod simulate;
 mod smtp;
 mod store;

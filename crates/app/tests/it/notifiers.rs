@@ -133,7 +133,7 @@ fn a_test_message_is_sent_or_it_is_said_why_not_and_no_secret_with_it() {
     let gone = format!("http://127.0.0.1:1/api/webhooks/123/{TOKEN}");
     let other = discord.url().replace("/123/", "/124/");
     for (name, url, expected) in [
-        ("team", other.as_str(), "team: answered 404: "),
+        ("team", other.as_str(), "team: the webhook does not exist (any more)"),
         ("team", &gone, "team: cannot connect: Connection refused"),
         ("ops", &gone, "there is no notifier \"ops\", only team"),
         ("team", TOKEN, "is not a URL of a receiver"),

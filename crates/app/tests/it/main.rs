@@ -32,6 +32,7 @@ mod quiet_week;
 mod remedy;
 mod remote_write;
 mod report;
+mod restarts;
 mod rule_files;
 mod rule_tests;
 mod rules;

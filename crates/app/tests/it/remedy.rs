@@ -288,6 +288,81 @@ fn an_interface_is_taken_down_and_up_again_but_not_the_one_of_the_default_route(
     assert_eq!(count(&place.steps(), "finished"), 2);
 }
 
+/// Beside a real systemd, which is the first process of a machine of its own.
+#[test]
+fn a_unit_is_restarted_by_the_real_systemd() {
+    let place = Place::bare();
+    place.configure("restart_unit: {units: [web.service]}", "cooldown: 1m");
+    let systemd = Systemd::start(&place);
+    eventually("the unit was started", || place.lines_of("started") == 1);
+    let running = place.start_with(systemd.command(&[FAROL, "run"]));
+    let data = place.path("data");
+    let ask = |more: &[&str]| {
+        let data = data.to_str().unwrap();
+        farol(&[&["remedy", "run", "fix", "--data", data], more].concat())
+    };
+    let (said, error, code) = ask(&["--dry-run"]);
+    assert_eq!((said.as_str(), code), ("would restart web.service\n", Some(0)), "{error}");
+    assert_eq!(place.lines_of("started"), 1);
+    let (said, error, code) = ask(&[]);
+    assert!(said.starts_with("restarted web.service") && code == Some(0), "{said}{error}");
+    eventually("the unit was started again", || place.lines_of("started") == 2);
+
+    fs::set_permissions(place.path("web"), fs::Permissions::from_mode(0o644)).unwrap();
+    let (said, error, code) = ask(&["--force"]);
+    let is_told = said.contains("Job for web.service failed") && code == Some(1);
+    assert!(is_told, "in systemd's own words: {said}{error}");
+    drop(systemd);
+    drop(running);
+    assert_eq!(count(&place.steps(), "finished"), 2);
+}
+
+/// With processes, mounts and control groups of its own; all of it ends with the value.
+struct Systemd(Child);
+
+impl Systemd {
+    fn start(place: &Place) -> Systemd {
+        // Its files are kept in memory; of the machine's own it writes none.
+        let script = format!(
+            "mount --make-rprivate / && mount -t proc proc /proc && mount -t tmpfs tmpfs /run &&
+            mount --bind /etc /etc && mount -o remount,ro,bind /etc &&
+            mkdir -p /run/systemd/system && cd /run/systemd/system || exit 1
+            printf '[Unit]\\nDefaultDependencies=no\\n[Service]\\nType=exec\\nExecStart={}\\n' > web.service
+            printf '[Unit]\\nDefaultDependencies=no\\nWants=web.service\\n' > bare.target
+            container=test exec /usr/lib/systemd/systemd --system --unit=bare.target",
+            place.path("web").display(),
+        );
+        let web = place.path("web");
+        let started = place.path("started");
+        write(&web, &format!("#!/bin/sh\necho $$ >> {}\nexec sleep 1000\n", started.display()));
+        fs::set_permissions(&web, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new(needs("unshare"));
+        command
+            .args(["--fork", "--kill-child", "--pid", "--mount", "--uts", "--ipc", "--cgroup"])
+            .args(["sh", "-c", &script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        Systemd(command.spawn().unwrap())
+    }
+
+    /// To be run where it is the first process.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let parent = self.0.id();
+        let children = format!("/proc/{parent}/task/{parent}/children");
+        let child = fs::read_to_string(children).unwrap();
+        let mut command = Command::new(needs("nsenter"));
+        command.args(["--target", child.trim(), "--mount", "--pid"]).args(arguments);
+        command
+    }
+}
+
+impl Drop for Systemd {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 /// Two interfaces that are connected with each other.
 struct Network(String);
 

@@ -32,6 +32,8 @@ pub struct GroupResult {
     pub group: Arc<Group>,
     pub at: Timestamp,
     pub took: Duration,
+    /// How far apart its evaluations are at present: its interval, or what they take if that is longer.
+    pub every: Duration,
     /// One for each rule of the group, in its order.
     pub rules: Vec<RuleResult>,
 }
@@ -70,6 +72,9 @@ pub enum Standing {
     NotYet,
     /// Nothing is known of its series.
     Missing,
+    /// Nothing is known of its series, nor of any other that its rule speaks of: it may well be the
+    /// collector that is gone. Told apart only where the rule calls a missing one over.
+    Silent,
 }
 
 /// What goes with an evaluation besides the rules and the store.
@@ -84,6 +89,8 @@ pub struct EvalOptions<'a> {
     /// A series that has been silent until now has ended; none in the past of a store at rest.
     pub now: Option<Timestamp>,
     pub limits: Limits,
+    /// How long it usually takes until it is a group's turn again, if that is longer than its interval.
+    pub round: Duration,
     /// Asked again and again: whether to give up. Once it says so, no further rule is evaluated.
     pub watch: &'a (dyn Fn() -> Option<Stop> + 'a),
     /// How long it has taken so far.
@@ -115,7 +122,8 @@ pub fn evaluate(
     let rules =
         (0..group.rules.len()).map(|place| evaluation.rule(place, alerts, state, record)).collect();
     let took = (options.lap)().saturating_sub(began);
-    GroupResult { group: Arc::clone(group), at, took, rules }
+    let every = group.interval.max(options.round);
+    GroupResult { group: Arc::clone(group), at, took, every, rules }
 }
 
 /// One evaluation of one group, of which the rules can be taken one by one.
@@ -199,7 +207,7 @@ impl<'a> Evaluation<'a> {
         for (metric, value) in self.ask(&rule.expr, &rule.text)? {
             found.push(self.found(rule, &metric, value));
         }
-        let mut look = Look { evaluation: self, rule, series: None };
+        let mut look = Look { evaluation: self, rule, series: None, is_silent: None };
         if rule.missing == Missing::Fire {
             let is_known = |series: &Labels| {
                 found.iter().any(|found: &Found| found.series == *series)
@@ -274,13 +282,16 @@ impl<'a> Evaluation<'a> {
         };
         let of_others = match of_returned {
             Standing::Recovered if rule.recovery.is_some() => Standing::NotYet,
-            Standing::Recovered | Standing::NotYet | Standing::Missing => Standing::Recovered,
+            Standing::Recovered | Standing::NotYet | Standing::Missing | Standing::Silent => {
+                Standing::Recovered
+            }
         };
         let mut gone = Vec::new();
         for series in series {
             let standing = match returned.contains(series) {
                 true => of_returned,
                 false if look.has(series)? => of_others,
+                false if rule.missing == Missing::Resolve && look.is_silent() => Standing::Silent,
                 false => Standing::Missing,
             };
             gone.push(Gone { series: series.clone(), standing });
@@ -343,9 +354,22 @@ struct Look<'a> {
     evaluation: &'a Evaluation<'a>,
     rule: &'a AlertRule,
     series: Option<BTreeMap<Labels, f64>>,
+    is_silent: Option<bool>,
 }
 
 impl Look<'_> {
+    /// Whether nothing is known of anything that the rule speaks of, whatever its labels: a rule may be
+    /// about one series alone. What cannot be answered is not known either.
+    fn is_silent(&mut self) -> bool {
+        if self.is_silent.is_none() {
+            let is_any = |series: Result<bool, String>| series.unwrap_or(false);
+            let are_there = is_any(self.all().map(|series| !series.is_empty()))
+                || is_any(self.ask(&presence::widened(&self.rule.expr)).map(|all| !all.is_empty()));
+            self.is_silent = Some(!are_there);
+        }
+        self.is_silent == Some(true)
+    }
+
     fn has(&mut self, series: &Labels) -> Result<bool, String> {
         Ok(match presence::of(&self.rule.expr) {
             Presence::Always => true,
@@ -356,16 +380,19 @@ impl Look<'_> {
 
     fn all(&mut self) -> Result<&BTreeMap<Labels, f64>, String> {
         if self.series.is_none() {
-            let series = match presence::of(&self.rule.expr) {
-                Presence::Always => Vec::new(),
-                Presence::Any(expr) | Presence::Each(expr) => {
-                    self.evaluation.ask(&expr, &self.rule.text)?
-                }
-            };
-            self.series =
-                Some(series.into_iter().map(|(metric, value)| (metric.labels, value)).collect());
+            self.series = Some(self.ask(&self.rule.expr)?);
         }
         Ok(self.series.as_ref().expect("it was just asked for"))
+    }
+
+    fn ask(&self, expr: &Expr) -> Result<BTreeMap<Labels, f64>, String> {
+        let series = match presence::of(expr) {
+            Presence::Always => Vec::new(),
+            Presence::Any(expr) | Presence::Each(expr) => {
+                self.evaluation.ask(&expr, &self.rule.text)?
+            }
+        };
+        Ok(series.into_iter().map(|(metric, value)| (metric.labels, value)).collect())
     }
 }
 

@@ -127,15 +127,15 @@ impl Replaying {
         let mut record = |series| scratch.record(series);
         let result = evaluate(group, &reader, &self.alerts, at, state, &mut record, options);
         let mut turns = Vec::new();
-        for (rule, result) in group.rules.iter().zip(&result.rules) {
+        for (rule, found) in group.rules.iter().zip(&result.rules) {
             self.replayed.evaluations += 1;
-            if let Err(problem) = &result.found {
+            if let Err(problem) = &found.found {
                 let (times, last) = self.replayed.errors.entry(rule.name().clone()).or_default();
                 *times += 1;
                 last.clone_from(problem);
             }
             if let Rule::Alert(rule) = rule {
-                turns.extend(step(&host, group, rule, &mut self.alerts, result, at));
+                turns.extend(step(&host, group, rule, &mut self.alerts, found, result.every, at));
             }
         }
         if let Err(problem) = scratch.record(state.alert_series(group, &self.alerts, at)) {
@@ -236,6 +236,7 @@ groups:
             lookback: Duration::from_secs(300),
             subquery_step: Duration::from_secs(60),
             now: None,
+            round: Duration::ZERO,
             limits: Limits { samples: 1_000_000, series: 1000, steps: 1000 },
             watch,
             lap: &|| Duration::ZERO,

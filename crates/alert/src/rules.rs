@@ -13,7 +13,7 @@ pub(crate) mod fields;
 mod files;
 mod level;
 
-pub use level::{fires_above, with_level};
+pub use level::{compared, fires_above, with_level};
 
 /// All groups of all files, in the order of the files and in each file.
 #[derive(Clone, Debug, Default)]
@@ -195,7 +195,12 @@ pub enum Missing {
     /// It fires on: missing data alone never resolves an alert.
     #[default]
     Keep,
+    /// It is over, while there are others that its rule speaks of. Without them it fires on: it may be
+    /// the collector that is gone.
     Resolve,
+    /// It is over, whatever else is gone: as in Prometheus, for the unit tests of its rules. No file
+    /// can say so.
+    Over,
     /// It fires on, and a series that was there at the last evaluation and is missing fires as well.
     Fire,
 }

@@ -28,18 +28,20 @@ pub const FLAPPING: Flapping = Flapping {
 pub const MOST_FIRINGS: usize = 100;
 
 /// Brings `alerts` (all alerts known, of which only this rule's are touched) to what `result` says and
-/// returns the turns that are to be remembered. No clock, no store, no network.
+/// returns the turns that are to be remembered. `every` is how far apart evaluations are at present: much
+/// longer gaps are time that nobody saw. No clock, no store, no network.
 pub fn step(
     host: &Text,
     group: &Group,
     rule: &AlertRule,
     alerts: &mut BTreeMap<AlertKey, Arc<Alert>>,
     result: &RuleResult,
+    every: Duration,
     now: Timestamp,
 ) -> Vec<Transition> {
     // Nobody could look: what is not known takes no turn, and the time until somebody can is unseen.
     let Ok(found) = &result.found else { return Vec::new() };
-    let mut step = Step { host, group, rule, now, turns: Vec::new() };
+    let mut step = Step { host, group, rule, every, now, turns: Vec::new() };
     let mut held = BTreeSet::new();
     for found in found {
         let key = key_of(group, rule, fingerprint(&found.labels));
@@ -143,6 +145,7 @@ struct Step<'a> {
     host: &'a Text,
     group: &'a Group,
     rule: &'a AlertRule,
+    every: Duration,
     now: Timestamp,
     turns: Vec<Transition>,
 }
@@ -178,15 +181,20 @@ impl Step<'_> {
         let seen = self.look(&mut alert);
         let is_pending = alert.phase == Phase::Pending;
         match (standing, self.rule.missing) {
-            (Standing::Missing, Missing::Keep) if is_pending => {
+            (Standing::Missing | Standing::Silent, Missing::Keep)
+            | (Standing::Silent, Missing::Resolve)
+                if is_pending =>
+            {
                 self.end(alert, Some("nothing is known of its series any more"))
             }
-            (Standing::Missing, Missing::Keep | Missing::Fire) => {
+            (Standing::Missing | Standing::Silent, Missing::Keep | Missing::Fire)
+            | (Standing::Silent, Missing::Resolve) => {
                 self.misses(&mut alert, seen);
                 self.ripen(&mut alert);
                 Some(alert)
             }
-            (Standing::Missing, Missing::Resolve) => {
+            (Standing::Missing, Missing::Resolve)
+            | (Standing::Missing | Standing::Silent, Missing::Over) => {
                 let reason = "nothing is known of its series any more, which its rule calls over";
                 self.rests(alert, Some(reason))
             }
@@ -226,7 +234,7 @@ impl Step<'_> {
     fn look(&self, alert: &mut Alert) -> i64 {
         let gap = self.now.as_millis().saturating_sub(alert.seen_at.as_millis());
         alert.seen_at = self.now;
-        if (0..=most_between_looks(self.group)).contains(&gap) {
+        if (0..=most_between_looks(self.every)).contains(&gap) {
             return gap;
         }
         alert.unseen = alert.unseen.saturating_add(gap);
@@ -309,9 +317,9 @@ impl Step<'_> {
 }
 
 /// A few missed evaluations are no blindness; neither is a minute.
-fn most_between_looks(group: &Group) -> i64 {
+fn most_between_looks(every: Duration) -> i64 {
     const LEAST: i64 = 60_000;
-    millis(group.interval).saturating_mul(3).max(LEAST)
+    millis(every).saturating_mul(3).max(LEAST)
 }
 
 fn move_on(time: &mut Option<Timestamp>, by: i64) {

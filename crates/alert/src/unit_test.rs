@@ -256,7 +256,7 @@ impl UnitTests {
 }
 
 fn as_in_prometheus(rule: &mut AlertRule) {
-    rule.missing = Missing::Resolve;
+    rule.missing = Missing::Over;
     let none = Duration::ZERO;
     rule.flapping = Some(Flapping { firings: usize::MAX, within: none, settle: none });
 }
@@ -327,6 +327,7 @@ impl<'a> Run<'a> {
             limits: LIMITS,
             watch: &|| None,
             lap: &|| Duration::ZERO,
+            round: Duration::ZERO,
         };
         let reader = self.scratch.reader();
         let mut errors = Vec::new();
@@ -336,7 +337,7 @@ impl<'a> Run<'a> {
                 let record = &mut |series| self.scratch.record(series);
                 let result = evaluation.rule(place, &self.alerts, state, record);
                 if let Rule::Alert(rule) = rule {
-                    step(&host, group, rule, &mut self.alerts, &result, at);
+                    step(&host, group, rule, &mut self.alerts, &result, group.interval, at);
                 }
                 let told = state.alert_series_of(place, group, &self.alerts, at);
                 let outcome = result.found.and_then(|_| self.scratch.record(told));

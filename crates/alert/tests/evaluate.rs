@@ -12,7 +12,7 @@
 //!   up{a="b"} 1 1 0x10   (series in the notation of unit tests)
 //! at 5m
 //!   RULE found {labels} value {annotations}
-//!   RULE gone {labels} recovered|not-yet|missing
+//!   RULE gone {labels} recovered|not-yet|missing|silent
 //!   RULE error: a part of its text
 //!   record name{labels} value|stale
 //! ```
@@ -163,6 +163,7 @@ impl World {
             lookback: Duration::from_secs(300),
             subquery_step: Duration::from_secs(60),
             now: None,
+            round: Duration::ZERO,
             limits: Limits { samples: 1_000_000, series: 1000, steps: 1000 },
             watch: &|| None,
             lap: &|| Duration::ZERO,
@@ -194,12 +195,13 @@ impl World {
                         Standing::Recovered => "recovered",
                         Standing::NotYet => "not-yet",
                         Standing::Missing => "missing",
+                        Standing::Silent => "silent",
                     };
                     format!("{name} gone {} {standing}", shown(&gone.series))
                 }));
                 if let Rule::Alert(rule) = rule {
                     let host = Text::from_static("pi");
-                    step(&host, group, rule, &mut self.alerts, result, at);
+                    step(&host, group, rule, &mut self.alerts, result, group.interval, at);
                 }
             }
             let told = state.alert_series(group, &self.alerts, at);

@@ -4,13 +4,13 @@
 //!
 //! ```text
 //! case a sentence
-//! rule for=2m keep_firing_for=5m missing=keep flapping=3/10m/5m interval=1m
+//! rule for=2m keep_firing_for=5m missing=keep flapping=3/10m/5m every=1m
 //! 10:00 a=1 b=2 -> a pending; b pending
 //! 10:01 a recovered -> a dropped
 //! ```
 //!
 //! A time is one of 1 January 2026 in UTC, or whole (RFC 3339). What is found: `a=1` (it holds, with
-//! a value), or `a recovered`, `a not-yet`, `a missing`, or `nothing`; `error` when the rule could not
+//! a value), or `a recovered`, `a not-yet`, `a missing`, `a silent`, or `nothing`; `error` when the rule could not
 //! be evaluated, `removed` when it is no longer loaded. `crash` goes on with what the turns have told,
 //! as a program that was killed does. After the arrow all turns, series by series, or `-`. A line `is a
 //! firing` asks how it stands: a phase and, as it may be, `flapping`, `since 10:00`, `kept`,
@@ -86,6 +86,7 @@ fn alike(seen: &mut BTreeMap<Vec<String>, String>, mut lines: Vec<String>, failu
 
 struct World {
     group: Group,
+    every: Duration,
     alerts: BTreeMap<AlertKey, Arc<Alert>>,
     journal: Vec<Transition>,
 }
@@ -104,6 +105,7 @@ impl World {
                 limit: 0,
                 rules: Vec::new(),
             },
+            every: Duration::from_secs(60),
             alerts: BTreeMap::new(),
             journal: Vec::new(),
         };
@@ -112,7 +114,7 @@ impl World {
             match name {
                 "for" => rule.hold = span(value),
                 "keep_firing_for" => rule.keep_firing = span(value),
-                "interval" => world.group.interval = span(value),
+                "every" => world.every = span(value),
                 "missing" => rule.missing = missing(value),
                 "flapping" => {
                     let parts: Vec<&str> = value.split('/').collect();
@@ -158,7 +160,7 @@ impl World {
         }
         let Rule::Alert(rule) = &self.group.rules[0] else { panic!("a recording rule") };
         let result = result(what);
-        step(&HOST, &self.group, rule, &mut self.alerts, &result, now)
+        step(&HOST, &self.group, rule, &mut self.alerts, &result, self.every, now)
     }
 
     /// What the journal's lines alone tell.
@@ -247,6 +249,7 @@ fn result(what: &str) -> RuleResult {
             Some("recovered") => Standing::Recovered,
             Some("not-yet") => Standing::NotYet,
             Some("missing") => Standing::Missing,
+            Some("silent") => Standing::Silent,
             other => panic!("{word} {other:?}"),
         };
         gone.push(Gone { series: series(word), standing });
@@ -306,6 +309,7 @@ fn looks() -> impl Strategy<Value = Vec<(i64, Look)>> {
         1 => Just(Look::Standing(Standing::Recovered)),
         1 => Just(Look::Standing(Standing::NotYet)),
         1 => Just(Look::Standing(Standing::Missing)),
+        1 => Just(Look::Standing(Standing::Silent)),
         1 => Just(Look::Error),
     ];
     // Mostly the interval; now and then the clock jumps, or the machine sleeps.
@@ -340,6 +344,7 @@ proptest! {
                 Look::Standing(Standing::Recovered) => "a recovered",
                 Look::Standing(Standing::NotYet) => "a not-yet",
                 Look::Standing(Standing::Missing) => "a missing",
+                Look::Standing(Standing::Silent) => "a silent",
                 Look::Error => "error",
             };
             let was_firing = world.alerts.values().any(|alert| alert.phase == Phase::Firing);

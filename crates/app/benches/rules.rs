@@ -135,6 +135,7 @@ impl Machine {
             lookback: Duration::from_secs(300),
             subquery_step: Duration::from_secs(60),
             now: Some(at),
+            round: Duration::ZERO,
             limits: Limits { samples: 50_000_000, series: 100_000, steps: 11_000 },
             watch: &|| None,
             lap: &cpu,
@@ -155,7 +156,7 @@ impl Machine {
             costs.rules.extend(result.rules.iter().map(|rule| rule.took.as_secs_f64() * 1e3));
             for (rule, result) in group.rules.iter().zip(&result.rules) {
                 if let Rule::Alert(rule) = rule {
-                    step(&HOST, group, rule, &mut self.alerts, result, at);
+                    step(&HOST, group, rule, &mut self.alerts, result, group.interval, at);
                 }
             }
             costs.whole += (cpu() - began).as_secs_f64() * 1e3;

@@ -146,6 +146,7 @@ impl Core {
     /// Goes on from what the journal remembers, and publishes it whenever it has changed.
     pub fn remembering(mut self, memory: Memory, published: watch::Sender<Arc<Memory>>) -> Core {
         self.remembered = Remembered::new(memory, published);
+        self.remembered.name(&self.host);
         self
     }
 
@@ -519,13 +520,31 @@ fn log_turn(transition: &Transition) {
     let (turn, name) = (transition.turn.name(), alert.name());
     match transition.turn {
         Turn::Firing => {
-            tracing::warn!(alert = name, labels = ?alert.labels, value = alert.value, "{name} is firing");
+            tracing::warn!(
+                alert = name,
+                labels = labels_text(alert),
+                value = alert.value,
+                "{name} is firing"
+            );
         }
         Turn::Resolved => {
-            tracing::info!(alert = name, labels = ?alert.labels, "{name} is resolved");
+            tracing::info!(alert = name, labels = labels_text(alert), "{name} is resolved");
         }
-        _ => tracing::debug!(alert = name, labels = ?alert.labels, turn, "an alert has changed"),
+        _ => {
+            tracing::debug!(
+                alert = name,
+                labels = labels_text(alert),
+                turn,
+                "an alert has changed"
+            );
+        }
     }
+}
+
+/// As in PromQL, and as people paste it there.
+fn labels_text(alert: &farol_model::Alert) -> String {
+    let labels = alert.labels.iter().map(|(name, value)| format!("{name}={value:?}"));
+    format!("{{{}}}", labels.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

@@ -15,12 +15,12 @@ use std::{
 };
 
 use farol_alert::{
-    Board, Group, RuleSet,
+    Board, Group, Routing, RuleSet, Tally,
     evaluate::{EvalOptions, GroupState, evaluate},
-    summary,
+    summary, tally,
 };
 use farol_collect::own;
-use farol_model::{Batch, Labels, Memory, Record, Series, Text, Timestamp};
+use farol_model::{Batch, Current, Labels, Memory, Record, Series, Text, Timestamp};
 use farol_query::{Limits, Stop};
 use tokio::sync::{oneshot, watch};
 
@@ -32,6 +32,9 @@ pub(crate) const SUBQUERY_STEP: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The thread looks up at least so often.
 const LOOK_UP: Duration = Duration::from_secs(1);
+/// Until it is looked again whether the store is open.
+const UNTIL_OPEN: Duration = Duration::from_millis(100);
+
 /// What the thread goes by; replaced whole at a reload.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -60,9 +63,14 @@ enum Message {
 pub struct Surroundings {
     pub reader: ReaderSlot,
     pub memory: watch::Receiver<Arc<Memory>>,
+    /// Decides which alerts are not told, for the figures about them.
+    pub routing: watch::Receiver<Arc<Routing>>,
     pub core: SyncSender<Event>,
     pub board: Arc<Mutex<Board>>,
-    /// When rules were last evaluated without a fault and applied.
+    /// Whether snapshots still come in.
+    pub current: watch::Receiver<Arc<Current>>,
+    /// When all was last known to be well: snapshots come in, and the last evaluation of each group
+    /// had no fault and was applied. None while it is not.
     pub well: watch::Sender<Option<Timestamp>>,
     pub own: Arc<own::Board>,
 }
@@ -99,6 +107,9 @@ struct Evaluating {
     around: Surroundings,
     /// In the order of the groups.
     groups: Vec<Scheduled>,
+    /// How long the last two rounds through the groups took that were due, by a clock that stands still
+    /// while the machine is suspended.
+    rounds: [Duration; 2],
     /// The last hour that was looked at, whether or not the store had anything of it.
     summed_up: Option<Timestamp>,
 }
@@ -106,11 +117,19 @@ struct Evaluating {
 struct Scheduled {
     due: Timestamp,
     state: GroupState,
+    /// Its last evaluation had no fault, and the core has applied it.
+    is_well: bool,
 }
 
 impl Evaluating {
     fn new(plan: Plan, around: Surroundings) -> Evaluating {
-        let mut evaluating = Evaluating { plan, around, groups: Vec::new(), summed_up: None };
+        let mut evaluating = Evaluating {
+            plan,
+            around,
+            groups: Vec::new(),
+            rounds: [Duration::ZERO; 2],
+            summed_up: None,
+        };
         evaluating.schedule();
         evaluating
     }
@@ -119,7 +138,8 @@ impl Evaluating {
     fn schedule(&mut self) {
         let now = clock::now();
         let rules = &self.plan.rules;
-        let scheduled = |_: &Arc<Group>| Scheduled { due: now, state: GroupState::default() };
+        let scheduled =
+            |_: &Arc<Group>| Scheduled { due: now, state: GroupState::default(), is_well: false };
         self.groups = rules.groups.iter().map(scheduled).collect();
         *self.around.board.lock().unwrap_or_else(PoisonError::into_inner) =
             Board::new(Arc::clone(rules));
@@ -165,22 +185,34 @@ impl Evaluating {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
-            let reader = self.around.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(reader) = reader {
+            if let Some(reader) = self.reader() {
                 self.evaluate_what_is_due(&reader);
+                self.tell_whether_all_is_well();
                 self.sum_up(&reader);
             }
+            self.count_muted();
         }
+    }
+
+    /// None until the store is open.
+    fn reader(&self) -> Option<farol_store::Reader> {
+        self.around.reader.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Until the next group is due. A clock that was set back must not make it long.
     fn pause(&self) -> Duration {
+        if self.reader().is_none() {
+            // What is due stays due: without a pause that would be all that is done.
+            return UNTIL_OPEN;
+        }
         let now = clock::now();
         let next = self.groups.iter().map(|group| group.due.since(now)).min();
         next.unwrap_or(LOOK_UP).min(LOOK_UP)
     }
 
     fn evaluate_what_is_due(&mut self, reader: &farol_store::Reader) {
+        let lap = clock::lap();
+        let mut is_any = false;
         for place in 0..self.groups.len() {
             let now = clock::now();
             let group = Arc::clone(&self.plan.rules.groups[place]);
@@ -193,7 +225,16 @@ impl Evaluating {
             let missed = if set_back { 0 } else { now.since(due).as_millis() / interval };
             self.groups[place].due = clock::next_on_grid(now, group.interval);
             self.evaluate(place, &group, reader, now, u64::try_from(missed).unwrap_or(u64::MAX));
+            is_any = true;
         }
+        if is_any {
+            self.rounds = [lap.elapsed(), self.rounds[0]];
+        }
+    }
+
+    /// How long a round usually takes: one that hung is not how it is.
+    fn round(&self) -> Duration {
+        self.rounds[0].min(self.rounds[1])
     }
 
     fn evaluate(
@@ -216,6 +257,7 @@ impl Evaluating {
             subquery_step: SUBQUERY_STEP,
             now: Some(now),
             limits: self.plan.limits,
+            round: self.round(),
             watch: &watch,
             lap: &|| lap.elapsed(),
         };
@@ -225,14 +267,21 @@ impl Evaluating {
         self.note(place, &result, missed);
         let is_well = result.rules.iter().all(|rule| rule.found.is_ok());
         let (applied, done) = sync_channel(1);
-        if threads::send_within(core, Event::Evaluated { result, applied }, PATIENCE)
-            && done.recv_timeout(PATIENCE).is_ok()
-        {
-            if is_well {
-                self.around.well.send_replace(Some(now));
-            }
+        let is_applied = threads::send_within(core, Event::Evaluated { result, applied }, PATIENCE)
+            && done.recv_timeout(PATIENCE).is_ok();
+        self.groups[place].is_well = is_well && is_applied;
+        if is_applied {
             self.record_alerts(place, group, now);
         }
+    }
+
+    /// For heartbeats: whoever hears none must be right to worry, however few rules fail.
+    fn tell_whether_all_is_well(&self) {
+        let now = clock::now();
+        let newest = self.around.current.borrow().newest(now).cloned();
+        let is_fresh = newest.is_none_or(|snapshot| !snapshot.is_stale(now));
+        let is_well = is_fresh && self.groups.iter().all(|group| group.is_well);
+        self.around.well.send_replace(is_well.then_some(now));
     }
 
     /// `ALERTS` and `ALERTS_FOR_STATE`, as Prometheus records them.
@@ -265,6 +314,19 @@ impl Evaluating {
         });
     }
 
+    /// At each look: silences and quiet hours begin and end between evaluations.
+    fn count_muted(&self) {
+        let memory = self.around.memory.borrow().clone();
+        let routing = self.around.routing.borrow().clone();
+        let Tally { silenced, inhibited, quiet, silences, .. } =
+            tally(&memory, &routing, clock::now());
+        self.around.own.update(|figures| {
+            figures.alerting.silences = silences;
+            figures.alerting.muted =
+                own::MutedFigures { silence: silenced, inhibition: inhibited, quiet_hours: quiet };
+        });
+    }
+
     /// Hours that are over and not summed up yet.
     fn sum_up(&mut self, reader: &farol_store::Reader) {
         let now = clock::now();
@@ -294,5 +356,36 @@ fn record(core: &SyncSender<Event>, at: Timestamp, series: Vec<Series>) -> Resul
         // It is in the journal; the store reads it from there.
         Err(RecvTimeoutError::Disconnected) => Ok(()),
         Err(RecvTimeoutError::Timeout) => Err("the store is too slow to take it".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_are_due_are_not_tried_without_end_while_the_store_is_not_open() {
+        let rules = "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: vector(1)}]}]";
+        let plan = Plan {
+            rules: Arc::new(RuleSet::parse(&[("r.yml", rules)], &Default::default()).unwrap()),
+            timeout: Duration::from_secs(1),
+            lookback: Duration::from_secs(300),
+            limits: Limits { samples: 1000, series: 1000, steps: 1000 },
+            external_url: String::new(),
+            host: "pi".into(),
+        };
+        let surroundings = Surroundings {
+            reader: ReaderSlot::default(),
+            memory: watch::channel(Arc::default()).1,
+            current: watch::channel(Arc::default()).1,
+            routing: watch::channel(Arc::default()).1,
+            core: sync_channel(1).0,
+            board: Arc::default(),
+            well: watch::channel(None).0,
+            own: Arc::default(),
+        };
+        let evaluating = Evaluating::new(plan, surroundings);
+        assert!(evaluating.groups[0].due <= clock::now(), "it is due");
+        assert_eq!(evaluating.pause(), UNTIL_OPEN);
     }
 }

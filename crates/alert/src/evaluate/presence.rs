@@ -3,7 +3,10 @@
 //! An expression that returns nothing says that all is well, or that nothing is known. The same
 //! expression with its comparisons taken out tells the two apart.
 
-use farol_query::{Aggregate, Aggregation, Binary, BinaryOp, Bool, Expr, Kind, Subquery, Type};
+use farol_query::{
+    Aggregate, Aggregation, Binary, BinaryOp, Bool, Expr, Kind, Selector, Subquery, Type,
+};
+use farol_store::Matcher;
 
 #[derive(Clone, Debug)]
 pub(super) enum Presence {
@@ -23,6 +26,42 @@ pub(super) fn of(expr: &Expr) -> Presence {
         true => Presence::Any(without_comparisons(expr)),
         false => Presence::Each(without_comparisons(expr)),
     }
+}
+
+/// The same whatever the labels: each selector that names a metric takes all of its series.
+pub(super) fn widened(expr: &Expr) -> Expr {
+    let kind = match &expr.kind {
+        Kind::Number { .. } | Kind::Text(_) => return expr.clone(),
+        Kind::Selector(selector) => Kind::Selector(without_labels(selector)),
+        Kind::Range { selector, range } => {
+            Kind::Range { selector: without_labels(selector), range: range.clone() }
+        }
+        Kind::Paren(inner) => Kind::Paren(widened(inner).into()),
+        Kind::Unary { sign, expr } => Kind::Unary { sign: *sign, expr: widened(expr).into() },
+        Kind::Binary(binary) => {
+            let (left, right) = (widened(&binary.left), widened(&binary.right));
+            Kind::Binary(Binary { left, right, ..Binary::clone(binary) }.into())
+        }
+        Kind::Aggregate(aggregate) => {
+            let inner = widened(&aggregate.expr);
+            Kind::Aggregate(Aggregate { expr: inner, ..Aggregate::clone(aggregate) }.into())
+        }
+        Kind::Call { function, args } => {
+            Kind::Call { function, args: args.iter().map(widened).collect() }
+        }
+        Kind::Subquery(subquery) => {
+            let inner = widened(&subquery.expr);
+            Kind::Subquery(Subquery { expr: inner, ..Subquery::clone(subquery) }.into())
+        }
+    };
+    Expr { span: expr.span, kind }
+}
+
+fn without_labels(selector: &Selector) -> Selector {
+    let is_name = |matcher: &&Matcher| matcher.name == *"__name__";
+    let names: Vec<Matcher> = selector.matchers.iter().filter(is_name).cloned().collect();
+    let matchers = if names.is_empty() { selector.matchers.clone() } else { names };
+    Selector { matchers, ..selector.clone() }
 }
 
 fn speaks_of_absence(expr: &Expr) -> bool {
@@ -120,6 +159,20 @@ fn of_aggregate(expr: &Expr, aggregate: &Aggregate) -> Expr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn widened_it_speaks_of_all_series_of_its_metrics() {
+        for (text, widened) in [
+            ("x{a=\"b\"} > 5", "x > 5"),
+            ("rate(x{a=\"b\"}[5m] offset 1m) > 1", "rate(x[5m] offset 1m) > 1"),
+            ("sum by (i) (x{a!=\"b\"}) / y{c=~\"d\"}", "sum by (i) (x) / y"),
+            ("{__name__=~\"x|y\",a=\"b\"}", "{__name__=~\"x|y\"}"),
+            ("{a=\"b\"}", "{a=\"b\"}"),
+            ("max_over_time((-x{a=\"b\"})[10m:1m])", "max_over_time((-x)[10m:1m])"),
+        ] {
+            assert_eq!(super::widened(&farol_query::parse(text).unwrap()).to_string(), widened);
+        }
+    }
 
     #[test]
     fn what_a_rule_speaks_of_is_its_expression_without_the_comparisons() {

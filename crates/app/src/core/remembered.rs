@@ -92,15 +92,19 @@ impl Remembered {
         self.write(journal, record)
     }
 
-    /// The same for one that must not be acted on unless it is written: on an error it is forgotten.
+    /// The same for one that must not be acted on unless it is written: on an error it is forgotten, and
+    /// nothing that waits makes room for it.
     pub(super) fn remember_or_refuse(
         &mut self,
         journal: Option<&mut Journal>,
         record: Record,
     ) -> Result<(), JournalFault> {
-        self.write(journal, record.clone()).inspect_err(|_| {
-            self.waiting.pop_back();
-        })?;
+        let journal = journal.ok_or(JournalFault::Closed)?;
+        self.catch_up(Some(&mut *journal))?;
+        if journal.begins_segment(Stream::Events, record.at()) {
+            self.write_state(journal, record.at())?;
+        }
+        journal.append(&record)?;
         self.memory.apply(&record);
         Ok(())
     }
@@ -227,7 +231,8 @@ impl Remembered {
         for (rule, found) in result.group.rules.iter().zip(&result.rules) {
             let Rule::Alert(rule) = rule else { continue };
             let alerts = &mut self.memory.alerts;
-            turns.extend(farol_alert::step(host, &result.group, rule, alerts, found, result.at));
+            let (every, at) = (result.every, result.at);
+            turns.extend(farol_alert::step(host, &result.group, rule, alerts, found, every, at));
         }
         turns.into_iter().map(Record::Alert).collect()
     }

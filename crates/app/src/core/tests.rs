@@ -111,6 +111,22 @@ fn what_finds_no_room_is_known_at_once_and_written_in_order_once_there_is_some()
 }
 
 #[test]
+fn what_may_only_be_done_once_it_is_written_is_refused_when_its_line_would_be_too_long() {
+    let disk = CrashDisk::new();
+    let mut core = core_on(&disk, Settings { reserve_bytes: 0, ..Settings::default() });
+    let (publish, known) = watch::channel(Arc::default());
+    core = core.remembering(Memory::default(), publish);
+    let Record::Action(mut action) = intent() else { panic!("an action") };
+    let what = "x".repeat(farol_journal::LONGEST_LINE).into();
+    action.step = ActionStep::Intended { what };
+    let (event, mut answer) = remember(Record::Action(action));
+    core.apply(event, Timestamp::from_millis(9));
+    assert!(answer.try_recv().unwrap().is_err());
+    assert!(known.borrow().remedies.is_empty());
+    assert!(!events(&disk).iter().any(|(_, record)| matches!(record, Record::Action(_))));
+}
+
+#[test]
 fn a_machine_is_unknown_until_its_rules_were_evaluated_and_when_they_no_longer_are() {
     let disk = CrashDisk::new();
     let mut core = core_on(&disk, Settings::default());
@@ -137,6 +153,7 @@ fn a_machine_is_unknown_until_its_rules_were_evaluated_and_when_they_no_longer_a
             group: Arc::clone(&group),
             at: second(at),
             took: Duration::ZERO,
+            every: group.interval,
             rules: vec![farol_alert::RuleResult {
                 took: Duration::ZERO,
                 found: Ok(found),

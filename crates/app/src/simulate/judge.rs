@@ -81,6 +81,7 @@ impl Judge {
                 lookback: self.lookback,
                 subquery_step: SUBQUERY_STEP,
                 now: Some(at),
+                round: Duration::ZERO,
                 limits: self.limits,
                 watch: &|| None,
                 lap: &|| Duration::ZERO,

@@ -193,7 +193,8 @@ fn fault_of(body: &Value) -> Option<String> {
     (all > 6000).then(|| format!("{all} characters over all embeds"))
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, String, Value)> {
+/// Method, path and body of a request; null for a body that is no JSON.
+pub(crate) fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, String, Value)> {
     let mut line = String::new();
     if reader.read_line(&mut line).ok()? == 0 {
         return None;

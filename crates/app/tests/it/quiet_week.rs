@@ -86,6 +86,7 @@ fn a_disk_that_fills_is_told_in_time_and_level_by_level() {
         let full = passed as f64 / (24 * HOUR) as f64;
         let left = (0.63 - 0.62 * full).max(0.01);
         set(snapshot, "node_filesystem_avail_bytes", |_| size * left);
+        set(snapshot, "node_filesystem_free_bytes", |_| size * left);
     });
     assert_eq!(
         machine.told(),
@@ -397,6 +398,7 @@ impl Machine {
             lookback: Duration::from_secs(300),
             subquery_step: Duration::from_secs(60),
             now: Some(self.now),
+            round: Duration::ZERO,
             limits: Limits { samples: 50_000_000, series: 100_000, steps: 11_000 },
             watch: &|| None,
             lap: &|| Duration::ZERO,
@@ -416,7 +418,8 @@ impl Machine {
             for (rule, result) in group.rules.iter().zip(&result.rules) {
                 assert_eq!(result.found.as_ref().err(), None, "{}", rule.name());
                 if let Rule::Alert(rule) = rule {
-                    let turns = step(&self.host, group, rule, &mut self.alerts, result, at);
+                    let turns =
+                        step(&self.host, group, rule, &mut self.alerts, result, group.interval, at);
                     self.turns.extend(turns);
                 }
             }

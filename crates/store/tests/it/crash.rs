@@ -20,7 +20,7 @@ use crate::{
 /// What happens in a life, in order.
 #[derive(Clone, Debug)]
 enum Act {
-    Apply(Applied),
+    Apply(Box<Applied>),
     Round,
     Import,
     Restart,
@@ -41,7 +41,7 @@ fn story() -> Vec<Act> {
             let record = ordinary(start + minute * MINUTE, MINUTE);
             let position = position(&record, number);
             number += 1;
-            acts.push(Act::Apply(Applied { position, record, complete: true }));
+            acts.push(Act::Apply(Box::new(Applied { position, record, complete: true })));
         }
         match place {
             6 => acts.push(Act::Import),
@@ -61,7 +61,7 @@ fn story_of_received() -> Vec<Act> {
     let mut add = |record, acts: &mut Vec<Act>| {
         let position = position(&record, number);
         number += 1;
-        acts.push(Act::Apply(Applied { position, record, complete: true }));
+        acts.push(Act::Apply(Box::new(Applied { position, record, complete: true })));
     };
     for place in 0..26_i64 {
         let now = DAY + 20 * HOUR + place * 20 * MINUTE;
@@ -91,7 +91,7 @@ fn stories() -> [(&'static str, Vec<Act>); 2] {
 fn history(acts: &[Act]) -> Vec<Applied> {
     fn applied(act: &Act) -> Option<Applied> {
         match act {
-            Act::Apply(applied) => Some(applied.clone()),
+            Act::Apply(applied) => Some(Applied::clone(applied)),
             Act::Round | Act::Import | Act::Restart => None,
         }
     }
@@ -165,7 +165,7 @@ fn live(disk: &CrashDisk, config: &Config, acts: &[Act]) -> Done {
         match act {
             Act::Apply(applied) => {
                 apply(&mut store, applied);
-                done.applied.push(applied.clone());
+                done.applied.push(Applied::clone(applied));
             }
             Act::Round => {
                 if !upkeep.round().errors.is_empty() {
@@ -309,7 +309,7 @@ fn live_on(disk: &CrashDisk, acts: &[Act], story: &str) -> Store {
         match act {
             Act::Apply(record) => {
                 apply(&mut store, record);
-                applied.push(record.clone());
+                applied.push(Applied::clone(record));
             }
             Act::Round => drop(upkeep.round()),
             Act::Import => {

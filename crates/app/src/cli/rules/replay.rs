@@ -142,6 +142,7 @@ fn replayed(
         lookback: config.query.lookback_delta,
         subquery_step: step,
         now: Some(now),
+        round: Duration::ZERO,
         limits: config.query.limits(),
         watch: &watch,
         lap: &|| Duration::ZERO,

@@ -5,10 +5,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use farol_disk::Disk;
-use farol_model::{Memory, Position, Record, Stream};
+use farol_disk::{Disk, read_full};
+use farol_model::{Memory, Phase, Position, Record, State, Stream, Timestamp};
 
-use crate::{Item, JournalError, Reader, ReaderStats, StartAt, names};
+use crate::{Decoder, Item, JournalError, Reader, ReaderStats, StartAt, names};
+
+/// Of the metrics, to find the last whole line: several full ones.
+const LAST_BYTES: u64 = 1 << 20;
 
 /// What was found, and how much could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,7 +33,40 @@ pub fn recall(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Recalled, JournalError
             break;
         }
     }
-    fold(reader(disk, dir, start)?)
+    let mut recalled = fold(reader(disk, dir, start)?)?;
+    if let Some(until) = watched_until(disk.as_ref(), dir) {
+        seen_until(&mut recalled.memory, until);
+    }
+    Ok(recalled)
+}
+
+/// An alert's last turn may be hours old, and it was looked at until the process ended.
+fn seen_until(memory: &mut Memory, until: Timestamp) {
+    for alert in memory.alerts.values_mut() {
+        if alert.phase != Phase::Ended && alert.seen_at < until {
+            Arc::make_mut(alert).seen_at = until;
+        }
+    }
+}
+
+/// The time of the newest snapshot that says the machine's state: it is said while rules are evaluated.
+/// None where that cannot be found out at little cost.
+fn watched_until(disk: &dyn Disk, dir: &Path) -> Option<Timestamp> {
+    let segments = names::segments(disk, dir, Stream::Metrics).ok()?;
+    let newest = segments.into_values().rev().find(|segment| segment.bytes() > 0)?;
+    let len = newest.plain?;
+    let file = disk.open(&dir.join(newest.plain_name())).ok()?;
+    let start = len.saturating_sub(LAST_BYTES);
+    let mut bytes = vec![0; usize::try_from(len - start).ok()?];
+    let read = read_full(file.as_ref(), start, &mut bytes).ok()?;
+    bytes.truncate(read);
+    bytes.rsplit(|byte| *byte == b'\n').find_map(|line| match Decoder::new().decode(line) {
+        Ok(Some(decoded)) => match decoded.record {
+            Record::Snapshot(snapshot) if snapshot.state != State::Unknown => Some(snapshot.at),
+            _ => None,
+        },
+        Ok(None) | Err(_) => None,
+    })
 }
 
 fn beginning_of(segment: u64) -> StartAt {

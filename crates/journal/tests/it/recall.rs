@@ -6,11 +6,11 @@ use std::{path::Path, sync::Arc};
 use farol_disk::{CrashDisk, Disk, Fault, MemoryDisk};
 use farol_journal::{Journal, Retention, Settings, recall, upkeep};
 use farol_model::{
-    Action, ActionStep, Alert, Delivered, Delivery, Labels, Memory, Phase, Record, Stream, Text,
-    Timestamp, Transition, Turn,
+    Action, ActionStep, Alert, Delivered, Delivery, Labels, Lane, Memory, Phase, Record, Snapshot,
+    State, Stream, Text, Timestamp, Transition, Turn,
 };
 
-use crate::history::{DIR, at, event, open, small_settings};
+use crate::history::{DIR, at, event, open, ordinary, small_settings};
 
 fn alert(number: i64, phase: Phase) -> Alert {
     Alert {
@@ -32,6 +32,40 @@ fn alert(number: i64, phase: Phase) -> Alert {
         is_flapping: false,
         remedy: None,
     }
+}
+
+/// A kill in the midst of an hour must not make an alert begin anew that has been pending for long.
+#[test]
+fn an_alert_was_seen_for_as_long_as_the_machine_s_state_was_known() {
+    let disk = CrashDisk::new();
+    let mut journal = open(&disk, &small_settings());
+    let pending = |number, phase| {
+        Record::Alert(Transition {
+            at: at(number),
+            host: Text::from_static("pi"),
+            turn: Turn::Pending,
+            reason: None,
+            alert: Arc::new(alert(number, phase)),
+        })
+    };
+    journal.append(&pending(0, Phase::Pending)).unwrap();
+    journal.append(&pending(1, Phase::Ended)).unwrap();
+    let seen = |disk: &CrashDisk| -> Vec<Timestamp> {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let memory = recall(&disk, Path::new(DIR)).unwrap().memory;
+        let mut seen: Vec<Timestamp> = memory.alerts.values().map(|alert| alert.seen_at).collect();
+        seen.sort();
+        seen
+    };
+    assert_eq!(seen(&disk), [at(0), at(1)]);
+    for (second, state) in [(900, State::Stable), (1800, State::Warning), (1900, State::Unknown)] {
+        let Record::Snapshot(snapshot) = ordinary(Lane::Fast, second) else {
+            unreachable!("it makes no other")
+        };
+        let snapshot = Snapshot { state, ..Snapshot::clone(&snapshot) };
+        journal.append(&Record::Snapshot(Arc::new(snapshot))).unwrap();
+    }
+    assert_eq!(seen(&disk), [at(1), at(1800)]);
 }
 
 /// One record of each kind that is folded, and one that is not.

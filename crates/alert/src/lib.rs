@@ -15,6 +15,7 @@ pub mod scratch;
 pub mod silences;
 pub mod step;
 pub mod summary;
+pub mod tally;
 pub mod template;
 pub mod unit_test;
 pub mod verdict;
@@ -33,6 +34,7 @@ pub use rules::{
 };
 pub use step::{retire, step};
 pub use summary::{due_hours, summarise};
+pub use tally::{Tally, tally};
 pub use template::{Template, TemplateError};
 pub use verdict::verdict;
 pub use windows::Window;

@@ -13,7 +13,7 @@ pub(crate) mod fields;
 mod files;
 mod level;
 
-pub use level::{fires_above, with_level};
+pub use level::{compared, fires_above, with_level};
 
 /// All groups of all files, in the order of the files and in each file.
 #[derive(Clone, Debug, Default)]

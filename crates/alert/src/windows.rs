@@ -45,6 +45,8 @@ struct Times {
 
 /// Further than this no change is looked for: the next 29th of February is nearer.
 const MOST_DAYS: usize = 3000;
+/// What has been open for so long is taken to stay so: this is asked after each evaluation.
+const LONGEST_OPEN_DAYS: usize = 400;
 
 pub fn is_open(window: &Window, at: Timestamp) -> bool {
     match &window.spans {
@@ -53,7 +55,7 @@ pub fn is_open(window: &Window, at: Timestamp) -> bool {
     }
 }
 
-/// When it opens or closes next; none when it does neither within eight years.
+/// When it opens or closes next; none when it does not open within eight years, or not close within one.
 pub fn next_change(window: &Window, at: Timestamp) -> Option<Timestamp> {
     match &window.spans {
         Spans::Once { from, to } => [*from, *to].into_iter().find(|change| *change > at),
@@ -92,9 +94,13 @@ impl Recurring {
     }
 
     fn next_change(&self, at: Timestamp) -> Option<Timestamp> {
+        if self.is_always_open() {
+            return None;
+        }
         let is_open = self.is_open(at);
+        let days = if is_open { LONGEST_OPEN_DAYS } else { MOST_DAYS };
         let mut day = self.date(at)?.yesterday().ok()?;
-        for _ in 0..MOST_DAYS {
+        for _ in 0..days {
             let next = day.tomorrow().ok()?;
             // A span that crosses midnight may end after the next day's begin.
             let spans = [day, next].into_iter().flat_map(|day| self.spans_of(day));
@@ -107,6 +113,14 @@ impl Recurring {
             day = next;
         }
         None
+    }
+
+    fn is_always_open(&self) -> bool {
+        let is_whole = |times: &Times| times.from == Time::midnight() && times.to.is_none();
+        self.weekdays.is_empty()
+            && self.days_of_month.is_empty()
+            && self.months.is_empty()
+            && self.times.iter().any(is_whole)
     }
 
     fn date(&self, at: Timestamp) -> Option<Date> {

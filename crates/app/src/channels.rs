@@ -39,7 +39,7 @@ pub struct Surroundings {
     pub memory: watch::Receiver<Arc<Memory>>,
     pub routing: watch::Receiver<Arc<Routing>>,
     pub records: Records,
-    /// When the core last ticked and the rules were evaluated without a fault.
+    /// When all was last known to be well, while it is.
     pub well: watch::Receiver<Option<Timestamp>>,
     pub board: Arc<Board>,
 }
@@ -105,7 +105,7 @@ pub async fn show(board: Arc<Board>, own: Arc<own::Board>, mut stop: watch::Rece
 /// The routes of all notifiers that are told of alerts; a heartbeat has none.
 pub fn routes(config: &Config) -> Vec<Route> {
     let told = config.notifiers.iter();
-    let told = told.filter(|notifier| !matches!(notifier.receiver, Receiver::Heartbeat { .. }));
+    let told = told.filter(|notifier| !notifier.is_heartbeat());
     told.map(|notifier| route(notifier, &config.alerts)).collect()
 }
 
@@ -324,10 +324,11 @@ fn make(notifier: &Notifier, origin: &Origin) -> anyhow::Result<Made> {
             let endpoint = endpoint(url, authorization)?;
             Made::Follows(Box::new(Webhook::new(http, endpoint, origin)))
         }
-        Receiver::Alertmanager { urls, authorization } => {
+        Receiver::Alertmanager { urls, resend_delay, authorization } => {
             let one = |url| {
                 let endpoint = endpoint(url, authorization)?;
-                anyhow::Ok(Alertmanager::new(http.clone(), endpoint, origin.clone()))
+                let one = Alertmanager::new(http.clone(), endpoint, origin.clone());
+                anyhow::Ok(one.with_resend(*resend_delay))
             };
             Made::Resends(urls.iter().map(one).collect::<anyhow::Result<_>>()?)
         }

@@ -152,7 +152,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     },
     Subcommand {
         name: "rules",
-        about: "Check files of alert rules",
+        about: "Check, test and replay alert rules",
         configure: rules::configure,
         run: rules::run,
     },

@@ -2,9 +2,9 @@
 //! decides, synchronously, and nothing in it waits for a network, a query or a sync.
 //!
 //! A snapshot is appended to the journal, handed to the store's thread, and published as *current*. If
-//! the append fails it is only published: what is served stays true while the disk is full, the
-//! store never knows more than the journal, and the gap is counted, named in `/health`, and
-//! recorded once writing works again.
+//! the append fails it is published, and shown to the store, which answers with it and never writes it:
+//! what is served and judged stays true while the disk is full, the store keeps nothing that the journal
+//! has not, and the gap is counted, named in `/health`, and recorded once writing works again.
 
 use std::{
     sync::{
@@ -146,6 +146,7 @@ impl Core {
     /// Goes on from what the journal remembers, and publishes it whenever it has changed.
     pub fn remembering(mut self, memory: Memory, published: watch::Sender<Arc<Memory>>) -> Core {
         self.remembered = Remembered::new(memory, published);
+        self.remembered.name(&self.host);
         self
     }
 
@@ -358,7 +359,12 @@ impl Core {
                 }
                 self.close_gap(now);
             }
-            Err(reason) => self.widen_gap(snapshot.at, reason.into()),
+            Err(reason) => {
+                if let Some(history) = &mut self.history {
+                    history.show_unjournaled(Arc::clone(snapshot));
+                }
+                self.widen_gap(snapshot.at, reason.into());
+            }
         }
     }
 
@@ -514,13 +520,31 @@ fn log_turn(transition: &Transition) {
     let (turn, name) = (transition.turn.name(), alert.name());
     match transition.turn {
         Turn::Firing => {
-            tracing::warn!(alert = name, labels = ?alert.labels, value = alert.value, "{name} is firing");
+            tracing::warn!(
+                alert = name,
+                labels = labels_text(alert),
+                value = alert.value,
+                "{name} is firing"
+            );
         }
         Turn::Resolved => {
-            tracing::info!(alert = name, labels = ?alert.labels, "{name} is resolved");
+            tracing::info!(alert = name, labels = labels_text(alert), "{name} is resolved");
         }
-        _ => tracing::debug!(alert = name, labels = ?alert.labels, turn, "an alert has changed"),
+        _ => {
+            tracing::debug!(
+                alert = name,
+                labels = labels_text(alert),
+                turn,
+                "an alert has changed"
+            );
+        }
     }
+}
+
+/// As in PromQL, and as people paste it there.
+fn labels_text(alert: &farol_model::Alert) -> String {
+    let labels = alert.labels.iter().map(|(name, value)| format!("{name}={value:?}"));
+    format!("{{{}}}", labels.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

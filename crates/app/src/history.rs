@@ -111,7 +111,14 @@ pub struct History {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
     /// Where no core feeds it: dropped, it ends the thread's waiting.
-    held: Option<SyncSender<Appended>>,
+    held: Option<SyncSender<FromCore>>,
+}
+
+#[derive(Debug)]
+enum FromCore {
+    Appended(Box<Appended>),
+    /// The journal could not take it.
+    Unjournaled(Arc<Snapshot>),
 }
 
 /// What the core has just journaled.
@@ -154,7 +161,7 @@ struct Queue {
 /// The core's end: takes what was appended, at once or not at all.
 #[derive(Debug)]
 pub struct Feed {
-    to: SyncSender<Appended>,
+    to: SyncSender<FromCore>,
     queue: Arc<Queue>,
     /// In the order of [`FOLLOWED`].
     previous: [Option<Position>; FOLLOWED.len()],
@@ -163,7 +170,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    fn new(to: SyncSender<Appended>, queue: Arc<Queue>) -> Feed {
+    fn new(to: SyncSender<FromCore>, queue: Arc<Queue>) -> Feed {
         Feed { to, queue, previous: Default::default(), is_told: false }
     }
 
@@ -187,7 +194,7 @@ impl Feed {
             return;
         }
         self.queue.samples.fetch_add(samples, Ordering::AcqRel);
-        let sent = self.to.try_send(appended);
+        let sent = self.to.try_send(FromCore::Appended(Box::new(appended)));
         if sent.is_err() {
             self.queue.samples.fetch_sub(samples, Ordering::AcqRel);
             self.queue.is_behind.store(true, Ordering::Release);
@@ -198,6 +205,13 @@ impl Feed {
                 "the store's thread has ended; history is missing until the next start"
             );
         }
+    }
+}
+
+impl Feed {
+    /// What the journal could not take. Where there is no room it is left out: the next one comes soon.
+    pub fn show_unjournaled(&self, snapshot: Arc<Snapshot>) {
+        self.to.try_send(FromCore::Unjournaled(snapshot)).ok();
     }
 }
 
@@ -225,7 +239,7 @@ impl History {
     /// A store that another process writes is an error; whatever else is wrong with it may pass.
     fn start(
         settings: Settings,
-        inbox: Receiver<Appended>,
+        inbox: Receiver<FromCore>,
         queue: Option<Arc<Queue>>,
     ) -> anyhow::Result<History> {
         let max_bytes = settings.place.config.max_bytes;
@@ -309,12 +323,12 @@ impl Keeping {
         }
     }
 
-    fn run(&mut self, inbox: &Receiver<Appended>, is_fed: bool) {
+    fn run(&mut self, inbox: &Receiver<FromCore>, is_fed: bool) {
         let pause = if is_fed { LOOK_UP } else { LOOK };
         self.replay();
         loop {
             match inbox.recv_timeout(pause) {
-                Ok(appended) => self.take(appended),
+                Ok(handed_over) => self.take(handed_over),
                 Err(RecvTimeoutError::Timeout) if is_fed => {}
                 Err(RecvTimeoutError::Timeout) => {
                     self.catch_up();
@@ -329,7 +343,18 @@ impl Keeping {
         }
     }
 
-    fn take(&mut self, appended: Appended) {
+    fn take(&mut self, handed_over: FromCore) {
+        match handed_over {
+            FromCore::Appended(appended) => self.take_appended(*appended),
+            FromCore::Unjournaled(snapshot) => {
+                if let Some(store) = &mut self.store {
+                    store.apply_unjournaled(&snapshot);
+                }
+            }
+        }
+    }
+
+    fn take_appended(&mut self, appended: Appended) {
         self.queue.samples.fetch_sub(appended.samples(), Ordering::AcqRel);
         let Appended { previous, at, record, applied: waiting } = appended;
         let Some(place) = track_of(at.stream).filter(|_| self.store.is_some()) else { return };
@@ -577,7 +602,7 @@ mod tests {
     struct Scene {
         disk: CrashDisk,
         core: Core,
-        inbox: Receiver<Appended>,
+        inbox: Receiver<FromCore>,
         keeping: Keeping,
         second: i64,
     }
@@ -603,8 +628,8 @@ mod tests {
         }
 
         fn drain(&mut self) {
-            while let Ok(appended) = self.inbox.try_recv() {
-                self.keeping.take(appended);
+            while let Ok(handed_over) = self.inbox.try_recv() {
+                self.keeping.take(handed_over);
             }
         }
 
@@ -617,7 +642,7 @@ mod tests {
         }
     }
 
-    fn core(disk: &CrashDisk, waiting: usize) -> (Core, Receiver<Appended>) {
+    fn core(disk: &CrashDisk, waiting: usize) -> (Core, Receiver<FromCore>) {
         let settings = farol_journal::Settings { reserve_bytes: 0, ..Default::default() };
         let journal = Journal::open(Arc::new(disk.clone()), LOGS, settings).unwrap();
         let current = watch::channel(Arc::new(Current::default())).0;
@@ -731,12 +756,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_journaled_is_not_stored() {
+    fn what_was_not_journaled_is_seen_meanwhile_and_not_stored() {
         let mut scene = Scene::with_room_for(8);
         scene.tick(3);
         scene.disk.set_room(Some(0));
         scene.tick(2);
         scene.drain();
+        assert_eq!(scene.stored(), vec![0, 1, 2, 3, 4]);
         scene.disk.set_room(None);
         scene.tick(2);
         scene.drain();

@@ -27,7 +27,7 @@ pub struct Boards {
     pub reader: ReaderSlot,
     /// The rules, and how evaluating them goes.
     pub rules: Arc<Mutex<farol_alert::Board>>,
-    /// When rules were last evaluated without a fault.
+    /// When all was last known to be well, while it is.
     pub well: watch::Sender<Option<Timestamp>>,
     /// What is configured, as it is shown.
     pub shown: Arc<Mutex<Effective>>,

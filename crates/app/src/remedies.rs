@@ -13,12 +13,14 @@ use farol_act::remedy::{
     Starter, Surroundings, ValueReader, Worse, follow, on_a_thread, policy,
 };
 use farol_alert::{
-    Board, Group, Rule, Standing,
+    AlertRule, Board, Group, Rule, RuleSet, Standing,
     evaluate::{EvalOptions, GroupState, evaluate},
-    rules::fires_above,
+    rules::{compared, fires_above},
 };
+use farol_collect::own;
 use farol_model::{Action, ActionStep, Alert, Labels, Memory, Record, Text, Timestamp};
 use farol_query::{Limits, Stop};
+use farol_store::Reader;
 use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -45,6 +47,31 @@ pub fn known(config: &Config) -> Known {
         }
     }
     known.into()
+}
+
+/// Whether each remedy exists that a rule names: a wrong name would only show when it is too late.
+pub fn check(rules: &RuleSet, config: &Config) -> anyhow::Result<()> {
+    let problems = strangers(rules, config);
+    anyhow::ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+/// A sentence for each rule that names a remedy that does not exist.
+pub fn strangers(rules: &RuleSet, config: &Config) -> Vec<String> {
+    let known = known(config);
+    let mut names: Vec<&str> = known.iter().map(|remedy| remedy.name.as_str()).collect();
+    names.sort_unstable();
+    let stranger = |(group, rule): (&Arc<Group>, &Rule)| {
+        let Rule::Alert(rule) = rule else { return None };
+        let remedy = rule.remedy.as_ref().filter(|remedy| !names.contains(&remedy.as_str()))?;
+        Some(format!(
+            "{}: the alert {} names the remedy {remedy:?}, which does not exist; known: {}",
+            group.file,
+            rule.id,
+            names.join(", ")
+        ))
+    };
+    rules.rules().filter_map(stranger).collect()
 }
 
 /// None cannot happen: what cannot be built is refused with the configuration.
@@ -82,6 +109,7 @@ pub struct Remedies {
     task: JoinHandle<()>,
     memory: watch::Receiver<Arc<Memory>>,
     surroundings: Arc<Surroundings>,
+    own: Arc<own::Board>,
 }
 
 impl fmt::Debug for Remedies {
@@ -98,14 +126,23 @@ impl Remedies {
         memory: watch::Receiver<Arc<Memory>>,
         remember: Remember,
         value: ValueReader,
+        own: Arc<own::Board>,
     ) -> Remedies {
-        let (settings, follows) = watch::channel(known(config));
+        let known = known(config);
+        show_known(&own, &known, &memory.borrow());
+        let (settings, follows) = watch::channel(known);
         let (orders, taken) = mpsc::channel(ORDERS);
         let (stop, stopping) = watch::channel(false);
         let surroundings = Arc::new(surroundings(config));
+        let board = Arc::clone(&own);
         let record: Recorder = Arc::new(move |action| {
-            let taken = remember.clone().record(Record::Action(action));
-            Box::pin(async move { taken.await.map_err(|error| error.to_string()) })
+            let board = Arc::clone(&board);
+            let taken = remember.clone().record(Record::Action(action.clone()));
+            Box::pin(async move {
+                let taken = taken.await.map_err(|error| error.to_string());
+                count(&board, &action, taken.is_ok());
+                taken
+            })
         });
         let now: Clock = Arc::new(clock::now);
         let start: Starter = on_a_thread;
@@ -121,12 +158,14 @@ impl Remedies {
             surroundings: Arc::clone(&surroundings),
             stop: stopping,
         }));
-        Remedies { settings, orders, stop, task, memory, surroundings }
+        Remedies { settings, orders, stop, task, memory, surroundings, own }
     }
 
     /// At a reload. What runs goes on as it was begun.
     pub fn replace(&self, config: &Config) {
-        self.settings.send_replace(known(config));
+        let known = known(config);
+        show_known(&self.own, &known, &self.memory.borrow());
+        self.settings.send_replace(known);
     }
 
     /// What runs is ended and recorded; before the core is told to stop.
@@ -146,6 +185,37 @@ impl Remedies {
             surroundings: Arc::clone(&self.surroundings),
         }
     }
+}
+
+/// Those that may really run have figures before their first run, so that it shows as an increase.
+fn show_known(board: &own::Board, known: &[Settings], memory: &Memory) {
+    let last = |name: &Text| memory.remedies.get(name)?.runs.iter().max().copied();
+    board.update(|figures| {
+        for settings in known {
+            let last = last(&settings.name);
+            if last.is_some() || !settings.dry_run {
+                let figures = figures.remedies.entry(settings.name.clone()).or_default();
+                figures.last_run = figures.last_run.max(last);
+            }
+        }
+    });
+}
+
+/// A step that is not in the journal counts as well, except an intent: then nothing is run.
+fn count(board: &own::Board, action: &Action, is_recorded: bool) {
+    let note: fn(&mut own::RemedyFigures, Timestamp) = match &action.step {
+        ActionStep::Intended { .. } if is_recorded => |figures, at| figures.last_run = Some(at),
+        ActionStep::Finished { ok: true, .. } => |figures, _| figures.ok += 1,
+        ActionStep::Finished { ok: false, .. } => |figures, _| figures.failed += 1,
+        ActionStep::Unknown => |figures, _| figures.unknown += 1,
+        ActionStep::Refused { .. } => |figures, _| figures.refused += 1,
+        ActionStep::Intended { .. } | ActionStep::Rehearsed { .. } | ActionStep::Judged { .. } => {
+            return;
+        }
+    };
+    board.update(|figures| {
+        note(figures.remedies.entry(action.remedy.clone()).or_default(), action.at);
+    });
 }
 
 /// Filled once remedies can be run; in a process that only serves never.
@@ -245,7 +315,42 @@ impl Evaluator {
             true => Worse::Higher,
             false => Worse::Lower,
         });
-        let only = Group { rules: vec![Rule::Alert(rule.clone())], ..Group::clone(group) };
+        let (found, gone) = self.ask(&reader, group, AlertRule::clone(rule), alert)?;
+        if found.is_some() {
+            return Some(Reading { holds: Some(true), value: found, worse });
+        }
+        let holds = match gone? {
+            Standing::Recovered => Some(false),
+            Standing::NotYet => Some(true),
+            Standing::Missing | Standing::Silent => None,
+        };
+        Some(Reading { holds, value: self.compared(&reader, group, rule, alert), worse })
+    }
+
+    /// Its value where the comparison does not hold any more.
+    fn compared(
+        &self,
+        reader: &Reader,
+        group: &Group,
+        rule: &AlertRule,
+        alert: &Alert,
+    ) -> Option<f64> {
+        let expr = compared(&rule.expr)?.clone();
+        // Nobody is told of it: what it would say is not asked for.
+        let rule = AlertRule { expr, recovery: None, annotations: Vec::new(), ..rule.clone() };
+        self.ask(reader, group, rule, alert)?.0
+    }
+
+    /// The value of the alert's series, or what is known of it where it has none.
+    fn ask(
+        &self,
+        reader: &Reader,
+        group: &Group,
+        rule: AlertRule,
+        alert: &Alert,
+    ) -> Option<(Option<f64>, Option<Standing>)> {
+        let only =
+            Arc::new(Group { rules: vec![Rule::Alert(rule.into())], limit: 0, ..group.clone() });
         let (lap, timeout, now) = (clock::lap(), self.timeout, clock::now());
         let options = EvalOptions {
             external_labels: &Labels::empty(),
@@ -259,23 +364,19 @@ impl Evaluator {
             lap: &|| lap.elapsed(),
         };
         let alerts = BTreeMap::from([(alert.key(), Arc::new(alert.clone()))]);
-        let mut record_nothing = |_| Ok(());
-        let (mut state, group) = (GroupState::default(), Arc::new(only));
+        let (mut state, mut record_nothing) = (GroupState::default(), |_| Ok(()));
         let result =
-            evaluate(&group, &reader, &alerts, now, &mut state, &mut record_nothing, &options);
+            evaluate(&only, reader, &alerts, now, &mut state, &mut record_nothing, &options);
         let result = result.rules.into_iter().next()?;
-        let found = result.found.ok()?;
-        if let Some(found) = found.iter().find(|found| found.series == alert.series) {
-            return Some(Reading { holds: Some(true), value: Some(found.value), worse });
-        }
-        let gone = result.gone.iter().find(|gone| gone.series == alert.series)?;
-        let holds = match gone.standing {
-            Standing::Recovered => Some(false),
-            Standing::NotYet => Some(true),
-            Standing::Missing | Standing::Silent => None,
-        };
-        Some(Reading { holds, value: None, worse })
+        let found = result.found.ok()?.into_iter().find(|found| found.series == alert.series);
+        let gone = result.gone.iter().find(|gone| gone.series == alert.series);
+        Some((found.map(|found| found.value), gone.map(|gone| gone.standing)))
     }
+}
+
+/// Six digits say enough.
+fn short(value: f64) -> String {
+    format!("{value:.5e}").parse().unwrap_or(value).to_string()
 }
 
 /// A step of a run, for people and programs.
@@ -291,8 +392,7 @@ pub fn show(action: &Action) -> Value {
             ("finished", text, Some(*ok), Some(output))
         }
         ActionStep::Judged { judgement, before, after } => {
-            let number =
-                |value: &Option<f64>| value.map_or("?".to_owned(), |value| value.to_string());
+            let number = |value: &Option<f64>| value.map_or("?".to_owned(), short);
             let text = format!("{}: {} -> {}", judgement.name(), number(before), number(after));
             ("judged", text, None, None)
         }
@@ -336,5 +436,45 @@ mod tests {
             "step": "finished", "ok": true, "text": "deleted 3 files (in 1.2 s)", "output": "a\nb",
         });
         assert_eq!(show(&action), expected);
+    }
+
+    #[test]
+    fn values_are_shown_with_six_digits() {
+        for (value, shown) in [
+            (5.0, "5"),
+            (92.307_692_307_692_3, "92.3077"),
+            (12_345_678.9, "12345700"),
+            (0.000_123_456_78, "0.000123457"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(short(value), shown);
+        }
+    }
+
+    #[test]
+    fn a_step_counts_even_if_it_is_not_in_the_journal_but_an_intent() {
+        let board = own::Board::default();
+        let at = Timestamp::from_millis(5);
+        let note = |step, is_recorded| {
+            let (host, id, remedy) = ("h".into(), "7-1".into(), "free".into());
+            count(&board, &Action { at, host, id, remedy, alert: None, step }, is_recorded);
+            board.figures().remedies.get("free").copied().unwrap_or_default()
+        };
+        let intended = || ActionStep::Intended { what: "x".into() };
+        let finished = |ok| ActionStep::Finished {
+            ok,
+            summary: "x".into(),
+            output: "".into(),
+            took: Duration::ZERO,
+        };
+        assert_eq!(note(intended(), false).last_run, None);
+        assert_eq!(note(intended(), true).last_run, Some(at));
+        note(finished(true), true);
+        note(finished(false), false);
+        note(ActionStep::Refused { reason: "x".into() }, false);
+        let figures = note(ActionStep::Unknown, true);
+        let counts = (figures.ok, figures.failed, figures.unknown, figures.refused);
+        assert_eq!(counts, (1, 1, 1, 1));
     }
 }

@@ -21,6 +21,12 @@ const MOST_FILES: usize = 1000;
 
 /// Reads and checks them all; an error names each thing that is wrong.
 pub fn load(config: &Rules) -> anyhow::Result<RuleSet> {
+    parse(&texts(config)?, config)
+}
+
+/// Those that are part of the program, if they are wanted, and those of the configuration: each path
+/// and text.
+pub fn texts(config: &Rules) -> anyhow::Result<Vec<(String, String)>> {
     let mut files: Vec<(String, String)> = Vec::new();
     if config.stock {
         files.extend(stock().map(|(path, text)| (path.to_owned(), text.to_owned())));
@@ -28,15 +34,18 @@ pub fn load(config: &Rules) -> anyhow::Result<RuleSet> {
     for path in find(&config.files)? {
         files.push((path.display().to_string(), read(&path)?));
     }
-    parse(&files, config)
+    Ok(files)
 }
 
 pub fn parse(files: &[(String, String)], config: &Rules) -> anyhow::Result<RuleSet> {
-    let defaults = Defaults { interval: config.interval, ..Defaults::default() };
-    RuleSet::parse(files, &defaults).map_err(|errors| {
+    RuleSet::parse(files, &defaults(config)).map_err(|errors| {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{}", errors.join("\n"))
     })
+}
+
+pub fn defaults(config: &Rules) -> Defaults {
+    Defaults { interval: config.interval, ..Defaults::default() }
 }
 
 /// The files that are part of the program: name and text.

@@ -15,12 +15,12 @@ use std::{
 };
 
 use farol_alert::{
-    Board, Group, RuleSet,
+    Board, Group, Routing, RuleSet, Tally,
     evaluate::{EvalOptions, GroupState, evaluate},
-    summary,
+    summary, tally,
 };
 use farol_collect::own;
-use farol_model::{Batch, Labels, Memory, Record, Series, Text, Timestamp};
+use farol_model::{Batch, Current, Labels, Memory, Record, Series, Text, Timestamp};
 use farol_query::{Limits, Stop};
 use tokio::sync::{oneshot, watch};
 
@@ -63,9 +63,14 @@ enum Message {
 pub struct Surroundings {
     pub reader: ReaderSlot,
     pub memory: watch::Receiver<Arc<Memory>>,
+    /// Decides which alerts are not told, for the figures about them.
+    pub routing: watch::Receiver<Arc<Routing>>,
     pub core: SyncSender<Event>,
     pub board: Arc<Mutex<Board>>,
-    /// When rules were last evaluated without a fault and applied.
+    /// Whether snapshots still come in.
+    pub current: watch::Receiver<Arc<Current>>,
+    /// When all was last known to be well: snapshots come in, and the last evaluation of each group
+    /// had no fault and was applied. None while it is not.
     pub well: watch::Sender<Option<Timestamp>>,
     pub own: Arc<own::Board>,
 }
@@ -112,6 +117,8 @@ struct Evaluating {
 struct Scheduled {
     due: Timestamp,
     state: GroupState,
+    /// Its last evaluation had no fault, and the core has applied it.
+    is_well: bool,
 }
 
 impl Evaluating {
@@ -131,7 +138,8 @@ impl Evaluating {
     fn schedule(&mut self) {
         let now = clock::now();
         let rules = &self.plan.rules;
-        let scheduled = |_: &Arc<Group>| Scheduled { due: now, state: GroupState::default() };
+        let scheduled =
+            |_: &Arc<Group>| Scheduled { due: now, state: GroupState::default(), is_well: false };
         self.groups = rules.groups.iter().map(scheduled).collect();
         *self.around.board.lock().unwrap_or_else(PoisonError::into_inner) =
             Board::new(Arc::clone(rules));
@@ -179,8 +187,10 @@ impl Evaluating {
             }
             if let Some(reader) = self.reader() {
                 self.evaluate_what_is_due(&reader);
+                self.tell_whether_all_is_well();
                 self.sum_up(&reader);
             }
+            self.count_muted();
         }
     }
 
@@ -257,14 +267,21 @@ impl Evaluating {
         self.note(place, &result, missed);
         let is_well = result.rules.iter().all(|rule| rule.found.is_ok());
         let (applied, done) = sync_channel(1);
-        if threads::send_within(core, Event::Evaluated { result, applied }, PATIENCE)
-            && done.recv_timeout(PATIENCE).is_ok()
-        {
-            if is_well {
-                self.around.well.send_replace(Some(now));
-            }
+        let is_applied = threads::send_within(core, Event::Evaluated { result, applied }, PATIENCE)
+            && done.recv_timeout(PATIENCE).is_ok();
+        self.groups[place].is_well = is_well && is_applied;
+        if is_applied {
             self.record_alerts(place, group, now);
         }
+    }
+
+    /// For heartbeats: whoever hears none must be right to worry, however few rules fail.
+    fn tell_whether_all_is_well(&self) {
+        let now = clock::now();
+        let newest = self.around.current.borrow().newest(now).cloned();
+        let is_fresh = newest.is_none_or(|snapshot| !snapshot.is_stale(now));
+        let is_well = is_fresh && self.groups.iter().all(|group| group.is_well);
+        self.around.well.send_replace(is_well.then_some(now));
     }
 
     /// `ALERTS` and `ALERTS_FOR_STATE`, as Prometheus records them.
@@ -294,6 +311,19 @@ impl Evaluating {
             figures.missed += missed;
             figures.failures += failed;
             figures.last_seconds = result.took.as_secs_f64();
+        });
+    }
+
+    /// At each look: silences and quiet hours begin and end between evaluations.
+    fn count_muted(&self) {
+        let memory = self.around.memory.borrow().clone();
+        let routing = self.around.routing.borrow().clone();
+        let Tally { silenced, inhibited, quiet, silences, .. } =
+            tally(&memory, &routing, clock::now());
+        self.around.own.update(|figures| {
+            figures.alerting.silences = silences;
+            figures.alerting.muted =
+                own::MutedFigures { silence: silenced, inhibition: inhibited, quiet_hours: quiet };
         });
     }
 
@@ -347,6 +377,8 @@ mod tests {
         let surroundings = Surroundings {
             reader: ReaderSlot::default(),
             memory: watch::channel(Arc::default()).1,
+            current: watch::channel(Arc::default()).1,
+            routing: watch::channel(Arc::default()).1,
             core: sync_channel(1).0,
             board: Arc::default(),
             well: watch::channel(None).0,

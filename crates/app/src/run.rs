@@ -41,7 +41,7 @@ use crate::{
     logging,
     parts::{self, Boards},
     probes,
-    remedies::{Evaluator, Remedies},
+    remedies::{self, Evaluator, Remedies},
     remember::Remember,
     routing, rule_files,
     rules::{self, Rules},
@@ -132,6 +132,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     });
     let plans = parts::plans(&config, &boards)?;
     let rules = Arc::new(rule_files::load(&config.rules)?);
+    remedies::check(&rules, &config)?;
     channels::check(&config)?;
 
     let (current, watch_current) = watch::channel(Arc::new(Current {
@@ -156,7 +157,10 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
     let socket = socket.filter(|_| control.is_some());
 
     let source = match shape.collects() {
-        true => Source::collect(shape, &config, plans, current, memory, rules, &boards)?,
+        true => {
+            let routing = watch_routing.clone();
+            Source::collect(shape, &config, plans, current, memory, routing, rules, &boards)?
+        }
         false => Source::follow(&config, has_data, current, memory, ready.clone(), &boards)?,
     };
     let (door, watch_door) = match opened {
@@ -232,10 +236,11 @@ impl Source {
         plans: [Plan; 2],
         current: watch::Sender<Arc<Current>>,
         memory: watch::Sender<Arc<Memory>>,
+        routing: watch::Receiver<Arc<Routing>>,
         rules: Arc<RuleSet>,
         boards: &Boards,
     ) -> anyhow::Result<Source> {
-        let remembered = memory.subscribe();
+        let (remembered, shown) = (memory.subscribe(), current.subscribe());
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let settings = parts::journal_settings(config, group_id(config)?);
         let host = config.host_name.clone();
@@ -286,7 +291,7 @@ impl Source {
             message: format!("farol {} started", crate::cli::VERSION).into(),
         };
         mailbox.send(started).ok();
-        let rules = start_rules(config, rules, remembered, &mailbox, boards)?;
+        let rules = start_rules(config, rules, remembered, shown, routing, &mailbox, boards)?;
         let samplers = match config.collectors.none {
             true => Vec::new(),
             false => start_samplers(plans, &mailbox, &boards.own)?,
@@ -423,15 +428,24 @@ fn start_rules(
     config: &Config,
     rules: Arc<RuleSet>,
     memory: watch::Receiver<Arc<Memory>>,
+    current: watch::Receiver<Arc<Current>>,
+    routing: watch::Receiver<Arc<Routing>>,
     core: &SyncSender<Event>,
     boards: &Boards,
 ) -> anyhow::Result<Rules> {
+    tracing::info!(
+        rules = rules.rules().count(),
+        notifiers = config.notifiers.len(),
+        "rules are loaded"
+    );
     core.send(loaded(&rules, config)).ok();
     let surroundings = rules::Surroundings {
         reader: Arc::clone(&boards.reader),
         memory,
+        routing,
         core: core.clone(),
         board: Arc::clone(&boards.rules),
+        current,
         well: boards.well.clone(),
         own: Arc::clone(&boards.own),
     };
@@ -444,7 +458,7 @@ fn rules_plan(config: &Config, rules: Arc<RuleSet>) -> rules::Plan {
         timeout: config.rules.timeout,
         lookback: config.query.lookback_delta,
         limits: config.query.limits(),
-        external_url: String::new(),
+        external_url: config.web.external_url.as_deref().unwrap_or_default().to_owned(),
         host: config.host_name.clone(),
     }
 }
@@ -582,9 +596,8 @@ impl Program {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hang_up.recv() => {
-                    if let Err(error) = self.reload().await {
-                        tracing::error!(error = format!("{error:#}"), "the new configuration was not taken");
-                    }
+                    // What went wrong is in the log; a signal has nobody else to tell.
+                    self.reload().await.ok();
                 }
                 Some(command) = inbox.recv() => self.obey(command).await,
                 _ = watchdog.tick() => self.feed_watchdog(),
@@ -668,6 +681,9 @@ impl Program {
     async fn reload(&mut self) -> anyhow::Result<()> {
         service::notify(&[sd_notify::NotifyState::Reloading]);
         let result = self.try_reload().await;
+        if let Err(error) = &result {
+            tracing::error!(error = format!("{error:#}"), "the new configuration was not taken");
+        }
         let succeeded = result.is_ok();
         self.boards.own.update(|figures| {
             figures.config_reload_succeeded = Some(succeeded);
@@ -686,6 +702,7 @@ impl Program {
         }
         let plans = parts::plans(&loaded.config, &self.boards)?;
         let rule_set = Arc::new(rule_files::load(&loaded.config.rules)?);
+        remedies::check(&rule_set, &loaded.config)?;
         channels::check(&loaded.config)?;
         let opened = self.door.as_ref().map(|door| door.prepare(&loaded.config)).transpose()?;
         if let (Some(door), Some(opened)) = (&self.door, opened) {
@@ -757,7 +774,9 @@ impl Program {
         };
         let remember = Remember::new(core.clone());
         let memory = self.memory.clone();
-        let remedies = Remedies::start(&self.config, memory, remember, evaluator.value_reader());
+        let own = Arc::clone(&self.boards.own);
+        let value = evaluator.value_reader();
+        let remedies = Remedies::start(&self.config, memory, remember, value, own);
         self.boards.remedies.set(remedies.desk()).ok();
         self.remedies = Some(remedies);
     }

@@ -9,9 +9,11 @@ use crate::{CollectError, Collector, Entry, Host, Options, OptionsError, Scope, 
 
 mod alerting;
 mod notifying;
+mod treating;
 
-pub use alerting::{AlertingFigures, GroupFigures};
+pub use alerting::{AlertingFigures, GroupFigures, MutedFigures};
 pub use notifying::{ChannelFigures, NotifyingFigures};
+pub use treating::{RemedyFigures, TreatingFigures};
 
 const BUILD_INFO: &str = "farol_build_info";
 const LANE_INTERVAL: &str = "farol_lane_interval_seconds";
@@ -233,6 +235,12 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(RELOAD_AT, "seconds", "When the configuration was last read successfully."),
     Metric::gauge(alerting::ALERTS, "", "Alerts by their phase: pending or firing."),
     Metric::gauge(
+        alerting::MUTED,
+        "",
+        "Firing alerts that are not told, by what mutes them: silence, inhibition or quiet_hours; the first of these counts.",
+    ),
+    Metric::gauge(alerting::SILENCES, "", "Silences in force."),
+    Metric::gauge(
         alerting::WAITING,
         "",
         "Events that are known and wait for room on the disk to be journaled.",
@@ -272,6 +280,17 @@ pub const METRICS: &[Metric] = &[
         "",
         "Whether the receiver does not exist (1), so that it is not asked until the notifier's settings change, or does (0).",
     ),
+    Metric::counter(
+        treating::RUNS,
+        "",
+        "Runs of a remedy, by how they ended: ok, failed, or unknown, as Farol ended before they did.",
+    ),
+    Metric::counter(
+        treating::REFUSALS,
+        "",
+        "Times that a remedy was called for and was not run, for want of a right or by its policy.",
+    ),
+    Metric::gauge(treating::LAST_RUN, "seconds", "When the remedy was last run."),
 ];
 
 pub const ENTRY: Entry = Entry {
@@ -312,6 +331,8 @@ pub struct Figures {
     pub alerting: AlertingFigures,
     /// Empty where nobody is told of alerts.
     pub notifying: NotifyingFigures,
+    /// Empty where no remedy may run and none was called for.
+    pub remedies: TreatingFigures,
     /// `None` before the first (re)load.
     pub config_reload_succeeded: Option<bool>,
     pub config_reload_at: Option<Timestamp>,
@@ -424,6 +445,7 @@ fn push_all(out: &mut Scrape, figures: &Figures) {
     push_config(out, figures);
     alerting::push(out, &figures.alerting);
     notifying::push(out, &figures.notifying);
+    treating::push(out, &figures.remedies);
 }
 
 fn push_build(out: &mut Scrape, figures: &Figures) {

@@ -103,12 +103,31 @@ pub(crate) fn take_reserve(
     dir: &Path,
     settings: &Settings,
 ) -> Result<(), JournalError> {
+    take_reserve_of(disk, dir, settings, 4)
+}
+
+/// The same once it was used: as soon as there is as much left besides. Whether it is there.
+pub(crate) fn retake_reserve(
+    disk: &dyn Disk,
+    dir: &Path,
+    settings: &Settings,
+) -> Result<bool, JournalError> {
+    take_reserve_of(disk, dir, settings, 2)?;
+    has_reserve(disk, dir, settings)
+}
+
+fn take_reserve_of(
+    disk: &dyn Disk,
+    dir: &Path,
+    settings: &Settings,
+    times: u64,
+) -> Result<(), JournalError> {
     let path = dir.join(names::RESERVE);
     if settings.reserve_bytes == 0 || has_reserve(disk, dir, settings)? {
         return Ok(());
     }
     let failed = |source| JournalError::new("cannot reserve space in", &path, source);
-    if disk.free_space(dir).map_err(failed)? < settings.reserve_bytes.saturating_mul(4) {
+    if disk.free_space(dir).map_err(failed)? < settings.reserve_bytes.saturating_mul(times) {
         return Ok(());
     }
     let file = match disk.create_new(&path, settings.access) {

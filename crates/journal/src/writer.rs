@@ -35,6 +35,9 @@ pub struct Journal {
     /// In the order of [`Stream::ALL`].
     writers: [Writer; Stream::ALL.len()],
     shared: Arc<Mutex<Shared>>,
+    /// The disk was full and the events were given the reserve: the other streams wait until there is
+    /// room for another, else they would use up what was set aside.
+    reserve_is_spent: bool,
     /// Held, not used: dropping it lets the next writer in.
     _lock: Box<dyn Lock>,
 }
@@ -129,12 +132,12 @@ impl Journal {
         let writers = Stream::ALL.map(|stream| Writer::new(stream, numbers[names::index(stream)]));
         let streams = numbers.map(|number| SharedStream { number, ..SharedStream::default() });
         let shared = Arc::new(Mutex::new(Shared { streams, failed_syncs: 0 }));
-        Ok(Journal { disk, dir, settings, writers, shared, _lock: lock })
+        Ok(Journal { disk, dir, settings, writers, shared, reserve_is_spent: false, _lock: lock })
     }
 
     /// Appends one record and returns where its line begins. After an error nothing was appended.
     pub fn append(&mut self, record: &Record) -> Result<Position, JournalError> {
-        let result = match self.try_append(record) {
+        let result = match self.may_append(record).and_then(|()| self.try_append(record)) {
             Err(error) if error.is_full() => self.append_on_full_disk(record, error),
             other => other,
         };
@@ -202,6 +205,16 @@ impl Journal {
         &self.dir
     }
 
+    /// What the events were given is theirs.
+    fn may_append(&mut self, record: &Record) -> Result<(), JournalError> {
+        if !self.reserve_is_spent || record.stream() == Stream::Events {
+            return Ok(());
+        }
+        let retaken = upkeep::retake_reserve(self.disk.as_ref(), &self.dir, &self.settings)?;
+        self.reserve_is_spent = !retaken;
+        if retaken { Ok(()) } else { Err(left_to_the_events(&self.dir)) }
+    }
+
     fn try_append(&mut self, record: &Record) -> Result<Position, JournalError> {
         let writer = &mut self.writers[names::index(record.stream())];
         let place = Place {
@@ -219,7 +232,7 @@ impl Journal {
         record: &Record,
         mut error: JournalError,
     ) -> Result<Position, JournalError> {
-        if self.removed_something() {
+        if self.removed_something() && self.may_append(record).is_ok() {
             match self.try_append(record) {
                 Err(again) if again.is_full() => error = again,
                 other => return other,
@@ -227,6 +240,7 @@ impl Journal {
         }
         let released = record.stream() == Stream::Events
             && self.disk.remove(&self.dir.join(names::RESERVE)).is_ok();
+        self.reserve_is_spent |= released;
         if released { self.try_append(record) } else { Err(error) }
     }
 
@@ -441,6 +455,11 @@ fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Lock>, JournalError>
 fn too_long(len: usize) -> io::Error {
     let message = format!("a line of {len} bytes is longer than a journal may have");
     io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+fn left_to_the_events(dir: &Path) -> JournalError {
+    let message = "what is left is for the events";
+    JournalError::new("cannot append in", dir, io::Error::new(io::ErrorKind::StorageFull, message))
 }
 
 /// The kernel's way of saying that the disk has just become full.

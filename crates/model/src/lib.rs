@@ -23,7 +23,7 @@ pub use batch::{Batch, STALE, Series, canonical, is_stale};
 pub use describe::{Description, Kind, Metric};
 pub use exposed::{Exposed, ExposedFamily, ExposedSample};
 pub use labels::Labels;
-pub use memory::{Channel, MOST_ALERTS, Memory, Pruned, Remedy, Told};
+pub use memory::{Channel, MOST_ALERTS, Memory, Pruned, Remedy, Told, without_mark};
 pub use record::{Event, Position, Record, Stream};
 pub use snapshot::{Collected, Current, Lane, Outcome, Sample, Snapshot, State, Verdict, Writer};
 pub use text::Text;

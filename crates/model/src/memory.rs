@@ -83,6 +83,11 @@ pub struct Remedy {
     pub judged: Vec<(Timestamp, Judgement)>,
 }
 
+/// Why a notifier is disabled, for people: without the mark of the settings that it was made with.
+pub fn without_mark(reason: &str) -> &str {
+    reason.split_once(" [settings ").map_or(reason, |(said, _)| said)
+}
+
 impl Memory {
     /// Takes in one record; those of other streams change nothing.
     pub fn apply(&mut self, record: &Record) {

@@ -24,6 +24,7 @@ mod series;
 mod shared;
 mod store;
 mod tier;
+mod unjournaled;
 mod upkeep;
 mod verify;
 

@@ -100,7 +100,7 @@ fn groups(view: &View, kind: Kind) -> Vec<(i64, Vec<Arc<Block>>)> {
 /// The time of the newest sample that was received.
 fn newest_received(view: &View) -> Option<i64> {
     let received = view.blocks.iter().filter(|block| block.name.kind == Kind::Received);
-    let pooled = view.pools().flat_map(|pool| pool.spans());
+    let pooled = view.received_pools().flat_map(|pool| pool.spans());
     received.map(|block| block.end).chain(pooled.map(|(_, end)| end)).max()
 }
 

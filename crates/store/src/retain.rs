@@ -106,7 +106,7 @@ type Span = (i64, i64, Option<Arc<Block>>);
 
 fn spans(view: &View) -> Vec<Span> {
     let windows = view.windows().filter_map(|window| window.span());
-    let windows = windows.chain(view.pools().flat_map(|pool| pool.spans()));
+    let windows = windows.chain(view.received_pools().flat_map(|pool| pool.spans()));
     let mut spans = spans_of_blocks(view);
     spans.extend(windows.map(|(start, end)| (start, end, None)));
     spans

@@ -20,6 +20,7 @@ use crate::{
     received::{Pool, SealedPool},
     series::Table,
     store::list,
+    unjournaled::Unjournaled,
 };
 
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub(crate) struct View {
     pub sealed_pools: Vec<Arc<SealedPool>>,
     /// The same as `missed_from`, of the stream of what is received.
     pub received_missed_from: Option<Position>,
+    /// What the journal could not take: to be read meanwhile, and never written.
+    pub unjournaled: Unjournaled,
 }
 
 /// How many of some windows are held already.
@@ -266,8 +269,13 @@ impl View {
         heads.chain(self.sealed.iter().map(|sealed| &sealed.window))
     }
 
-    /// What was received and is in memory.
+    /// Samples in memory that no window has.
     pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.received_pools().chain(self.unjournaled.pools())
+    }
+
+    /// What was received and is in memory.
+    pub(crate) fn received_pools(&self) -> impl Iterator<Item = &Pool> {
         self.sealed_pools.iter().map(|sealed| &sealed.pool).chain(&self.pool)
     }
 

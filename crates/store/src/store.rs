@@ -13,7 +13,7 @@ use std::{
 
 use farol_disk::{Disk, Lock, MemoryDisk};
 use farol_model::{
-    Batch, Labels, Lane, Position, Record, Sample, Snapshot, Stream, Text, Timestamp,
+    Batch, Labels, Lane, Position, Record, Sample, Series, Snapshot, Stream, Text, Timestamp,
 };
 
 use crate::{
@@ -181,6 +181,17 @@ impl Store {
             | Record::Summary(_)
             | Record::State(_) => {}
         }
+    }
+
+    /// What the journal could not take, as long as it cannot: who asks sees it, and rules are evaluated
+    /// on it, but it is never written, and gone once the journal goes on.
+    pub fn apply_unjournaled(&mut self, snapshot: &Snapshot) {
+        let mut view = self.shared.view_mut();
+        let at = Position { stream: Stream::Metrics, segment: 0, offset: 0 };
+        let applying = Applying { shared: &self.shared, view: &mut view, at };
+        let batch = applying.all_samples(snapshot);
+        let View { unjournaled, table, .. } = &mut *view;
+        unjournaled.take(snapshot.lane, &batch, table, self.shared.config.max_series);
     }
 
     pub fn reader(&self) -> Reader {
@@ -386,8 +397,27 @@ impl Applying<'_> {
         }
         self.view.heads[place].end_row(clock);
         self.pass_by(window);
+        let view = &mut *self.view;
+        view.unjournaled.goes_on(snapshot.lane, &mut view.table);
         // Where nobody sends any more, the last of it is not to wait for ever.
         self.seal_pool_if_over(snapshot.at);
+    }
+
+    /// The samples that a snapshot makes, each as a series with one point.
+    fn all_samples(&self, snapshot: &Snapshot) -> Batch {
+        let up = Sample { name: UP, labels: Labels::empty(), value: 1.0 };
+        let up = (snapshot.lane == Lane::Fast).then_some(up);
+        let rows = match snapshot.top.is_empty() {
+            true => Vec::new(),
+            false => (self.shared.config.rows)(snapshot),
+        };
+        let samples = snapshot.samples.iter().chain(&up).chain(&rows);
+        let series = samples.map(|sample| Series {
+            name: sample.name.clone(),
+            labels: self.stored_labels(&sample.labels, &snapshot.host),
+            points: vec![(snapshot.at, sample.value)],
+        });
+        Batch { at: snapshot.at, series: series.collect() }
     }
 
     fn received(&mut self, batch: &Batch) {
@@ -649,6 +679,47 @@ mod tests {
         }
         assert_eq!(bits(&points(&again.store, "a", Range::ALL)), bits(&expected));
         assert_eq!(points(&again.store, "up", Range::ALL).len(), 20_000);
+    }
+
+    #[test]
+    fn what_the_journal_could_not_take_is_read_and_gone_once_it_goes_on() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let mut store = Store::open(disk, Config::new("/store")).unwrap().store;
+        let at = |second, lane| {
+            let Record::Snapshot(snapshot) = snapshot(second, &[("a", second as f64)]) else {
+                unreachable!("it makes no other")
+            };
+            Snapshot { lane, ..Snapshot::clone(&snapshot) }
+        };
+        store.apply(position(0), &snapshot(1, &[("a", 1.0)]), true);
+        let series = store.stats().series;
+        store.apply_unjournaled(&at(2, Lane::Fast));
+        store.apply_unjournaled(&at(3, Lane::Slow));
+        let held = [(1, 1.0), (2, 2.0), (3, 3.0)];
+        assert_eq!(points(&store, "a", Range::ALL), held);
+        assert_eq!(points(&store, "up", Range::ALL).len(), 2);
+
+        store.apply(position(1), &snapshot(4, &[("a", 4.0)]), true);
+        assert_eq!(points(&store, "a", Range::ALL).len(), 4, "of the other lane it is the newest");
+        let slow = Record::Snapshot(Arc::new(at(5, Lane::Slow)));
+        store.apply(position(2), &slow, true);
+        assert_eq!(points(&store, "a", Range::ALL), [(1, 1.0), (4, 4.0), (5, 5.0)]);
+        assert_eq!(store.stats().series, series);
+    }
+
+    #[test]
+    fn of_what_the_journal_cannot_take_for_long_the_newest_is_held() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let mut store = Store::open(disk, Config::new("/store")).unwrap().store;
+        for second in 0..4000 {
+            let record = snapshot(second, &[("a", second as f64)]);
+            let Record::Snapshot(snapshot) = record else { unreachable!("it makes no other") };
+            store.apply_unjournaled(&snapshot);
+        }
+        let held = points(&store, "a", Range::ALL);
+        assert!((900..=1800).contains(&held.len()), "{}", held.len());
+        assert_eq!(held.last(), Some(&(3999, 3999.0)));
+        assert_eq!(held.first().map(|(second, _)| *second), Some(4000 - held.len() as i64));
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn days_over(view: &View) -> Vec<(i64, u64)> {
     let day = |millis: i64| millis.div_euclid(DAY_MILLIS);
     let open: BTreeSet<i64> =
         view.windows().filter_map(|window| window.span()).map(|(start, _)| day(start)).collect();
-    let pooled: BTreeSet<i64> = view.pools().flat_map(|pool| pool.days()).collect();
+    let pooled: BTreeSet<i64> = view.received_pools().flat_map(|pool| pool.days()).collect();
     let mut days: BTreeMap<i64, (u64, bool)> = BTreeMap::new();
     for block in &view.blocks {
         // One that lies across two days is that of an import of another version: left as it is.

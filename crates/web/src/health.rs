@@ -14,13 +14,15 @@ use axum::{
     },
     response::IntoResponse,
 };
+use farol_alert::Tally;
 use farol_collect::summary;
 use farol_model::{
     Collected, Current, Lane, Outcome, Snapshot, State as Judged, Text, Timestamp, TopProcess,
+    without_mark,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::{History, Site, answer::Shared, guard::Refusal};
+use crate::{History, Site, answer::Shared, guard::Refusal, trouble::Trouble};
 
 pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response<Body> {
     let health = Health::now(&shared.site);
@@ -36,11 +38,15 @@ pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response<Body> 
     response
 }
 
-/// The same object for whoever asks by another way than HTTP, and with the largest processes: what
-/// runs here, and as whom, is not for everyone who may ask how the machine is.
+/// The same object for whoever asks by another way than HTTP, with the firing alerts, the silences in
+/// force and the largest processes: what runs here, and as whom, is not for everyone who may ask how the
+/// machine is.
 pub fn report(site: &Site) -> serde_json::Result<serde_json::Value> {
     let health = Health::now(site);
     let mut report = serde_json::to_value(&health)?;
+    let (firing, silences) = health.trouble.report();
+    report["alerts"]["list"] = firing;
+    report["silences"] = silences;
     report["top"] = health.top.iter().map(process_row).collect();
     Ok(report)
 }
@@ -76,6 +82,7 @@ pub(crate) struct Health {
     pub(crate) state: &'static str,
     /// Why the state is what it is.
     pub(crate) reasons: Vec<String>,
+    pub(crate) alerts: Alerts,
     #[serde(serialize_with = "text")]
     pub(crate) host: Text,
     pub(crate) version: &'static str,
@@ -92,6 +99,19 @@ pub(crate) struct Health {
     /// Not part of the object: see [`report`].
     #[serde(skip)]
     pub(crate) top: Vec<TopProcess>,
+    /// As `top`.
+    #[serde(skip)]
+    pub(crate) trouble: Trouble,
+}
+
+/// How many there are. What is silenced, inhibited or falls into quiet hours fires as well.
+#[derive(Debug, Serialize)]
+pub(crate) struct Alerts {
+    pending: u64,
+    firing: u64,
+    silenced: u64,
+    inhibited: u64,
+    quiet: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -157,6 +177,17 @@ pub(crate) struct Collector {
     pub(crate) host_view: Option<bool>,
 }
 
+/// Notifiers that nobody hears.
+fn disabled(site: &Site) -> Vec<String> {
+    let (memory, routing) = (site.memory.borrow(), site.routing.borrow());
+    let channels = routing.routes.iter().filter_map(|route| {
+        let reason = memory.channels.get(&route.channel)?.disabled.as_deref()?;
+        let (name, reason) = (&*route.channel, without_mark(reason));
+        Some(format!("the notifier {name} is off until its settings change: {reason}"))
+    });
+    channels.collect()
+}
+
 impl Health {
     pub(crate) fn now(site: &Site) -> Health {
         let now = (site.now)();
@@ -172,12 +203,18 @@ impl Health {
         let history = (site.history)();
         let faults = site.door.borrow().fault.iter().map(ToString::to_string).collect::<Vec<_>>();
         let newest = current.newest(now);
+        let trouble = Trouble::now(site, now);
         Health {
             status,
             problems,
-            warnings: faults.into_iter().chain(history.iter().flat_map(no_history)).collect(),
+            warnings: faults
+                .into_iter()
+                .chain(history.iter().flat_map(no_history))
+                .chain(disabled(site))
+                .collect(),
             state: state.name(),
             reasons,
+            alerts: counts(&trouble),
             host: current.host.clone(),
             version: site.about.version,
             command: site.about.command,
@@ -189,6 +226,7 @@ impl Health {
             collectors: collectors(&current, now),
             store: history.map(store),
             top: current.fresh(now).flat_map(|snapshot| snapshot.top.iter().cloned()).collect(),
+            trouble,
         }
     }
 }
@@ -206,6 +244,11 @@ const NO_COLLECTORS: &str = "no collectors run (as configured)";
 
 fn no_history(history: &History) -> Option<String> {
     history.fault.as_ref().map(|fault| format!("history is not being stored: {fault}"))
+}
+
+fn counts(trouble: &Trouble) -> Alerts {
+    let Tally { pending, firing, silenced, inhibited, quiet, silences: _ } = trouble.tally;
+    Alerts { pending, firing, silenced, inhibited, quiet }
 }
 
 fn store(history: History) -> Store {

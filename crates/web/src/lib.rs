@@ -19,6 +19,7 @@ mod page;
 mod patience;
 mod server;
 mod site;
+mod trouble;
 
 pub use api::{Cost, data_of};
 pub use counts::METRICS;

@@ -15,21 +15,24 @@ use axum::{
     },
 };
 use farol_collect::signs::{self, By};
-use farol_model::TopProcess;
+use farol_model::{Timestamp, TopProcess};
 
 use crate::{
     answer::Shared,
     health::{Collector, Health, Status},
 };
 
+mod trouble;
+
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The hashes are those of `page.css` and `page.js`; a test tells when they change.
-const POLICY: &str = "default-src 'none'; style-src 'sha256-1Z2XMAXsgZ/Y7Gqi0Lwz0l6YvvhqFy4NuZpcNYBOpPc='; script-src 'sha256-wCs29Gbutq9WkQrp9bRyhpzbRADc+tDjWXPHuKXioII='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'sha256-RHBrU1lO50skUH6oVLmeex2Lyf+ERdRlMS6qEhznbu4='; script-src 'sha256-wCs29Gbutq9WkQrp9bRyhpzbRADc+tDjWXPHuKXioII='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(crate) async fn page(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    let html = html(&Health::now(&shared.site), &shared.site.settings.telemetry_path);
+    let site = &shared.site;
+    let html = html(&Health::now(site), &site.settings.telemetry_path, (site.now)());
     let mut response = Response::new(Body::from(html));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -37,7 +40,7 @@ pub(crate) async fn page(State(shared): State<Arc<Shared>>) -> Response<Body> {
     response
 }
 
-fn html(health: &Health, telemetry_path: &str) -> String {
+fn html(health: &Health, telemetry_path: &str, now: Timestamp) -> String {
     let mut html = String::with_capacity(8 * 1024);
     push(&mut html, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     push(&mut html, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
@@ -45,7 +48,7 @@ fn html(health: &Health, telemetry_path: &str) -> String {
     push(&mut html, "<noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>\n");
     push_all(&mut html, &["<title>", &escape(&title(health)), "</title>\n"]);
     push_all(&mut html, &["<style>", STYLE, "</style>\n</head>\n<body>\n"]);
-    push_main(&mut html, health);
+    push_main(&mut html, health, now);
     push_footer(&mut html, health, telemetry_path);
     push_all(&mut html, &["<script>", SCRIPT, "</script>\n</body>\n</html>\n"]);
     html
@@ -66,9 +69,10 @@ fn host(health: &Health) -> &str {
 }
 
 /// All that changes: what the script replaces.
-fn push_main(html: &mut String, health: &Health) {
+fn push_main(html: &mut String, health: &Health, now: Timestamp) {
     push(html, "<main id=\"now\">\n");
     push_verdict(html, health);
+    trouble::push_trouble(html, &health.trouble, now);
     push_signs(html, health);
     push_processes(html, &health.top);
     push_collectors(html, &health.collectors);
@@ -77,12 +81,38 @@ fn push_main(html: &mut String, health: &Health) {
 
 fn push_verdict(html: &mut String, health: &Health) {
     let (class, sentence) = verdict(health);
-    push_all(html, &["<header class=\"", class, "\">\n<h1>", &escape(&sentence), "</h1>\n<p>"]);
+    push_all(html, &["<header class=\"", class, "\">\n<h1>", &escape(&sentence), "</h1>\n"]);
+    push_further_reasons(html, further_reasons(health));
+    push(html, "<p>");
     push_all(html, &["<b>", &escape(host(health)), "</b>"]);
     if let Some(age) = health.age_seconds {
         push_all(html, &[" · data ", &age_in_words(age), " old"]);
     }
     push(html, " <span id=\"link\" role=\"status\"></span></p>\n</header>\n");
+}
+
+/// More than the first stand in a list: a heading is one sentence.
+fn further_reasons(health: &Health) -> &[String] {
+    match (health.status, health.state) {
+        (Status::Ok, "WARNING" | "CRITICAL") => health.reasons.get(1..).unwrap_or_default(),
+        _ => &[],
+    }
+}
+
+/// Nobody reads twenty, and the alerts follow below.
+fn push_further_reasons(html: &mut String, reasons: &[String]) {
+    const MOST: usize = 4;
+    if reasons.is_empty() {
+        return;
+    }
+    push(html, "<ul>\n");
+    for reason in reasons.iter().take(MOST) {
+        push_all(html, &["<li>", &escape(reason), "</li>\n"]);
+    }
+    if reasons.len() > MOST {
+        push(html, "<li><a href=\"#alerts\">and more</a></li>\n");
+    }
+    push(html, "</ul>\n");
 }
 
 /// The colour's name and one sentence.
@@ -97,11 +127,15 @@ fn verdict(health: &Health) -> (&'static str, String) {
         }
         Status::Ok => match health.state {
             "STABLE" => ("stable", sentence("All fine", &health.reasons)),
-            "WARNING" => ("warning", sentence("WARNING", &health.reasons)),
-            "CRITICAL" => ("critical", sentence("CRITICAL", &health.reasons)),
+            "WARNING" => ("warning", sentence("WARNING", first(&health.reasons))),
+            "CRITICAL" => ("critical", sentence("CRITICAL", first(&health.reasons))),
             _ => ("unknown", sentence("Collecting; the state is unknown", &health.reasons)),
         },
     }
+}
+
+fn first(reasons: &[String]) -> &[String] {
+    reasons.get(..1).unwrap_or_default()
 }
 
 fn sentence(beginning: &str, reasons: &[String]) -> String {

@@ -375,6 +375,7 @@ async fn health_says_it_all_in_one_object() {
         "problems": [],
         "state": "UNKNOWN",
         "reasons": ["no rules loaded"],
+        "alerts": {"pending": 0, "firing": 0, "silenced": 0, "inhibited": 0, "quiet": 0},
         "host": "pine",
         "version": "1.2.3",
         "command": "run",

@@ -2,7 +2,7 @@
 //!
 //! Alertmanager groups, silences and repeats by itself, so it is told of every alert that the
 //! channel's matchers match, whatever is silenced here. It forgets what it is not told of: a firing
-//! alert is sent at least every minute, with an end that lies four of those ahead; one that is over is
+//! alert is sent again every minute, with an end that lies four of those ahead; one that is over is
 //! sent for a quarter of an hour. Nothing of it is recorded: what is to be told follows from what is
 //! remembered and the time alone, and a restart tells it again.
 
@@ -29,7 +29,7 @@ use super::{
     is_ended, webhook, words,
 };
 
-/// Prometheus' `--rules.alert.resend-delay`.
+/// Prometheus' `--rules.alert.resend-delay`, unless another is set.
 pub const RESEND: Duration = Duration::from_secs(60);
 /// How long an end is told, as Prometheus does.
 const TOLD_END: Duration = Duration::from_secs(15 * 60);
@@ -41,12 +41,18 @@ pub struct Alertmanager {
     http: Http,
     endpoint: Endpoint,
     origin: Origin,
+    resend: Duration,
 }
 
 impl Alertmanager {
     /// The endpoint is Alertmanager's own address, with the prefix it is served under.
     pub fn new(http: Http, endpoint: Endpoint, origin: Origin) -> Alertmanager {
-        Alertmanager { http, endpoint, origin }
+        Alertmanager { http, endpoint, origin, resend: RESEND }
+    }
+
+    /// How often what fires is told again.
+    pub fn with_resend(self, resend: Duration) -> Alertmanager {
+        Alertmanager { resend, ..self }
     }
 
     async fn post(&self, alerts: &[Arc<Alert>], now: Timestamp) -> Result<Sent, SendError> {
@@ -66,7 +72,7 @@ impl Alertmanager {
                 "labels": object(&alert.labels),
                 "annotations": object(&alert.annotations),
                 "startsAt": words::rfc3339(words::began(alert)),
-                "endsAt": words::rfc3339(ended.unwrap_or(now.plus(RESEND * 4))),
+                "endsAt": words::rfc3339(ended.unwrap_or(now.plus(self.resend * 4))),
                 "generatorURL": webhook::generator(&self.origin),
             })
         };
@@ -115,7 +121,8 @@ impl fmt::Debug for Resender {
 impl Resender {
     pub async fn run(mut self) {
         let mut random = Random(self.seed);
-        let mut told = Standing::default();
+        let resend = self.alertmanager.resend;
+        let mut told = Standing { resend, ..Standing::default() };
         let mut failures = 0;
         loop {
             let memory = Arc::clone(&self.memory.borrow_and_update());
@@ -134,7 +141,7 @@ impl Resender {
                     };
                     failures += 1;
                     // Never so long that what fires would seem to be over.
-                    let own = random.pause(failures).min(RESEND);
+                    let own = random.pause(failures).min(resend);
                     after.map_or(own, |after| after.min(LONGEST_DEMAND).max(own))
                 }
                 _ => Duration::ZERO,
@@ -202,9 +209,11 @@ impl Resender {
 /// What the Alertmanager was told, and when.
 #[derive(Default)]
 struct Standing {
+    resend: Duration,
     told: BTreeMap<(Episode, bool), Instant>,
-    /// What is over; kept here too, as the memory may forget it sooner.
-    ended: BTreeMap<Episode, Arc<Alert>>,
+    /// What is over and does not fire again, the last of those with the same labels; kept here too, as
+    /// the memory may forget it sooner. By the fingerprint.
+    ended: BTreeMap<u64, Arc<Alert>>,
 }
 
 impl Standing {
@@ -223,10 +232,17 @@ impl Standing {
             match (alert.phase, alert.episode()) {
                 (Phase::Firing, Some(_)) => firing.push(Arc::clone(alert)),
                 (Phase::Ended, Some(episode)) => {
-                    self.ended.insert(episode, Arc::clone(alert));
+                    let last = self.ended.entry(episode.fingerprint).or_insert(Arc::clone(alert));
+                    if last.ended_at < alert.ended_at {
+                        *last = Arc::clone(alert);
+                    }
                 }
                 (Phase::Pending | Phase::Firing | Phase::Ended, _) => {}
             }
+        }
+        // It knows alerts by their labels: an old end would end what fires again.
+        for episode in firing.iter().filter_map(|alert| alert.episode()) {
+            self.ended.remove(&episode.fingerprint);
         }
         let is_recent = |alert: &Alert| alert.ended_at.is_some_and(|at| now.since(at) < TOLD_END);
         self.ended.retain(|_, alert| is_recent(alert));
@@ -235,7 +251,7 @@ impl Standing {
         self.told.retain(|key, _| keys.contains(key));
         let is_due = |alert: &Arc<Alert>| {
             let told = key(alert).and_then(|key| self.told.get(&key));
-            told.is_none_or(|told| told.elapsed() >= RESEND)
+            told.is_none_or(|told| told.elapsed() >= self.resend)
         };
         all.into_iter().filter(is_due).collect()
     }
@@ -247,8 +263,8 @@ impl Standing {
 
     /// How long until the first is due again.
     fn next(&self) -> Duration {
-        let left = self.told.values().map(|told| RESEND.saturating_sub(told.elapsed()));
-        left.min().unwrap_or(RESEND).max(Duration::from_millis(10))
+        let left = self.told.values().map(|told| self.resend.saturating_sub(told.elapsed()));
+        left.min().unwrap_or(self.resend).max(Duration::from_millis(10))
     }
 }
 

@@ -60,7 +60,7 @@ pub struct Heartbeat {
     pub channel: Text,
     pub ping: Ping,
     pub interval: Duration,
-    /// When the core last ticked and the rules were evaluated without a fault; none if not yet.
+    /// When the core last ticked and all rules were evaluated without a fault; none while they are not.
     pub well: watch::Receiver<Option<Timestamp>>,
     /// What was well longer ago is not well.
     pub fresh: Duration,

@@ -278,7 +278,7 @@ mod tests {
             place.file(name);
         }
         let young = clean(&place, 2, false, &mut |_| {});
-        assert_eq!(young.summary, "deleted 0 files of 0 B");
+        assert_eq!(young.summary, "deleted nothing: no file is old enough");
         let rehearsed = clean(&place, 4, true, &mut |_| {});
         assert!(rehearsed.summary.starts_with("would delete 3 files of "), "{rehearsed:?}");
         assert_eq!(place.left().len(), 5);
@@ -309,7 +309,7 @@ mod tests {
         let locks = [lock("locked"), lock("locked folder")];
         let before = place.left();
         let outcome = clean(&place, 30, false, &mut |_| {});
-        assert_eq!(outcome.summary, "deleted 0 files of 0 B, 3 in use");
+        assert_eq!(outcome.summary, "deleted nothing: no file is old enough, 3 in use");
         assert_eq!(place.left(), before);
         drop((socket, open, locks));
         assert!(place.is_outside_whole());

@@ -437,10 +437,11 @@ struct Run {
 impl Run {
     async fn rehearse(self) -> Ran {
         let (outcome, _, hung) = self.perform(true).await;
-        let Outcome { summary, output, .. } = outcome;
+        let Outcome { ok, summary, output } = outcome;
         let summary = match self.settings.treatment.granted(&self.tools.surroundings) {
+            Err(missing) => format!("would be refused, {missing}; once it is granted: {summary}"),
+            Ok(()) if !ok => format!("would fail: {summary}"),
             Ok(()) => summary,
-            Err(missing) => format!("{summary} ({missing})"),
         };
         let step = ActionStep::Rehearsed { summary: summary.into(), output: cut(&output) };
         let action = self.action(step);

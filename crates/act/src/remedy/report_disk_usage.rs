@@ -48,7 +48,7 @@ fn build(fields: &Fields) -> Result<Arc<dyn Treatment>, Fault> {
 
 impl Treatment for ReportDiskUsage {
     fn what(&self) -> String {
-        "find the largest folders and files of the full file system".to_owned()
+        "find the largest folders and files of a file system".to_owned()
     }
 
     fn granted(&self, _surroundings: &Surroundings) -> Result<(), NotGranted> {

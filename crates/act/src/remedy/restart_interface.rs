@@ -95,7 +95,7 @@ impl Treatment for RestartInterface {
 
 impl RestartInterface {
     fn find(&self, job: &Job<'_>) -> Result<(&str, i32), String> {
-        let name = pick(&self.interfaces, job.alert, &["device", "interface"])?;
+        let name = pick(&self.interfaces, job.alert, &["device", "interface"], |_| true)?;
         let path = Path::new("/sys/class/net").join(name).join("ifindex");
         let text =
             std::fs::read(&path).map_err(|_| format!("there is no interface {name} here"))?;

@@ -56,21 +56,31 @@ fn is_unit(name: &str) -> bool {
     is_plain && !stem.is_empty() && !name.starts_with('-') && ENDINGS.contains(&ending)
 }
 
-/// The one that the alert is about, where it may be; else the only one.
+/// The one that the alert is about, where it may be; the only one, where the alert is about none.
+/// `is_one` says whether a label's value may be the name of such a one at all.
 pub(super) fn pick<'a>(
     from: &'a [String],
     alert: Option<&Alert>,
     labels: &[&str],
+    is_one: fn(&str) -> bool,
 ) -> Result<&'a str, String> {
-    let named = labels.iter().find_map(|label| alert?.labels.get(label));
-    match (named.and_then(|named| from.iter().find(|one| *one == named)), from) {
-        (Some(found), _) => Ok(found),
+    let list = || from.join(", ");
+    let named = labels.iter().find_map(|label| {
+        let value = alert?.labels.get(label)?;
+        is_one(value).then_some((label, value))
+    });
+    match (named, from) {
+        (Some((label, value)), _) => {
+            from.iter().find(|one| *one == value).map(String::as_str).ok_or_else(|| {
+                format!("the alert is about {value} ({label}), and only {} may be", list())
+            })
+        }
         (None, [only]) => Ok(only),
-        (None, _) => Err(format!(
-            "the alert names none of {} by its label {}",
-            from.join(", "),
-            labels.join(" or ")
-        )),
+        (None, _) if alert.is_none() => Err(format!("which of {}? only an alert says it", list())),
+        (None, _) => {
+            let labels = labels.join(" or ");
+            Err(format!("the alert names none of {} by its label {labels}", list()))
+        }
     }
 }
 
@@ -94,14 +104,14 @@ impl Treatment for RestartUnit {
     }
 
     fn rehearse(&self, job: &Job<'_>) -> Outcome {
-        match pick(&self.units, job.alert, &["name", "unit"]) {
+        match pick(&self.units, job.alert, &["name", "unit"], is_unit) {
             Ok(unit) => Outcome::good(format!("would restart {unit}")),
             Err(why) => Outcome::bad(why),
         }
     }
 
     fn run(&self, job: &Job<'_>) -> Outcome {
-        let unit = match pick(&self.units, job.alert, &["name", "unit"]) {
+        let unit = match pick(&self.units, job.alert, &["name", "unit"], is_unit) {
             Ok(unit) => unit,
             Err(why) => return Outcome::bad(why),
         };
@@ -128,4 +138,76 @@ pub(super) fn explained(outcome: Outcome, done: &str) -> Outcome {
         return Outcome { summary: missing.to_string(), ..outcome };
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use farol_model::{Labels, Phase, Timestamp};
+
+    use super::*;
+
+    fn about(label: &str, value: &str) -> Alert {
+        Alert {
+            group: "g".into(),
+            rule: "r".into(),
+            labels: Labels::new(vec![(label.into(), value.into())]),
+            annotations: Labels::empty(),
+            series: Labels::empty(),
+            value: 1.0,
+            phase: Phase::Firing,
+            active_at: Timestamp::default(),
+            fired_at: None,
+            keeping_since: None,
+            missing_since: None,
+            unseen: 0,
+            seen_at: Timestamp::default(),
+            ended_at: None,
+            firings: Vec::new(),
+            is_flapping: false,
+            remedy: None,
+        }
+    }
+
+    #[test]
+    fn a_unit_is_restarted_only_if_it_is_listed_and_never_in_place_of_another() {
+        let one = ["web.service".to_owned()];
+        let two = ["web.service".to_owned(), "db.service".to_owned()];
+        let web = Ok("web.service");
+        for (units, alert, expected) in [
+            (&two[..], Some(about("name", "db.service")), Ok("db.service")),
+            (&two[..], Some(about("unit", "web.service")), web),
+            (
+                &one[..],
+                Some(about("name", "db.service")),
+                Err("is about db.service (name), and only"),
+            ),
+            // No unit's name: of something else.
+            (&one[..], Some(about("name", "frontend")), web),
+            (&one[..], Some(about("job", "node")), web),
+            (&one[..], None, web),
+            (&two[..], Some(about("job", "node")), Err("names none of web.service, db.service")),
+            (&two[..], None, Err("only an alert says it")),
+        ] {
+            let picked = pick(units, alert.as_ref(), &["name", "unit"], is_unit);
+            match expected {
+                Ok(unit) => assert_eq!(picked.as_deref(), Ok(unit)),
+                Err(part) => assert!(picked.as_ref().unwrap_err().contains(part), "{picked:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_unit_has_an_ending_and_is_no_pattern() {
+        for (name, expected) in [
+            ("nginx.service", true),
+            ("getty@tty1.service", true),
+            ("nginx", false),
+            ("*.service", false),
+            (".service", false),
+            ("-x.service", false),
+            ("a b.service", false),
+        ] {
+            assert_eq!(is_unit(name), expected, "{name}");
+        }
+    }
 }

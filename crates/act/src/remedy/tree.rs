@@ -247,10 +247,21 @@ impl Swept {
     pub(super) fn say(&self, is_dry: bool) -> String {
         let verb = if is_dry { "would delete" } else { "deleted" };
         let Swept { files, folders, bytes, in_use, failed, .. } = self;
-        let mut text = format!("{verb} {files} files of {}", show_size(*bytes));
-        if *folders > 0 {
-            text.push_str(&format!(" and {folders} empty folders"));
+        let counted = |count: u64, what: &str| match count {
+            1 => format!("1 {what}"),
+            _ => format!("{count} {what}s"),
+        };
+        let mut done = Vec::new();
+        if *files > 0 {
+            done.push(format!("{} of {}", counted(*files, "file"), show_size(*bytes)));
         }
+        if *folders > 0 {
+            done.push(counted(*folders, "empty folder"));
+        }
+        let mut text = match done.is_empty() {
+            true => format!("{verb} nothing: no file is old enough"),
+            false => format!("{verb} {}", done.join(" and ")),
+        };
         for (count, what) in [(in_use, "in use"), (failed, "could not be looked at or deleted")] {
             if *count > 0 {
                 text.push_str(&format!(", {count} {what}"));

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use farol_act::notify::{
-    Alertmanager, Board, Endpoint, Heartbeat, Http, Origin, Ping, Resender, SendError, Sender,
-    Slack, Trust, Webhook,
+    Alertmanager, Board, Endpoint, Heartbeat, Http, Origin, Ping, RESEND, Resender, SendError,
+    Sender, Slack, Trust, Webhook,
 };
 use farol_alert::{Route, Routing};
 use farol_model::{Labels, Memory, Record, Transition, Turn};
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    fake::{Reply, Server},
+    fake::{Reply, Request, Server},
     world::{START, ended, firing, http, notice, origin},
 };
 
@@ -229,32 +229,43 @@ async fn a_receiver_is_trusted_by_its_certificate_and_its_name() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// Real time, and so with a resend that is never due within the test.
-#[tokio::test]
-async fn an_alertmanager_is_told_at_once_what_fires_and_what_ends() {
-    let server = Server::start(|_| Reply::text(200, "")).await;
-    let memory = watch::Sender::new(Arc::<Memory>::default());
-    let route = Route {
-        matchers: vec![farol_alert::Matcher::read("alertname!=Ignored").unwrap()],
-        ..Route::new("am")
-    };
-    let routing = Arc::new(Routing { routes: vec![route], ..Routing::default() });
-    let (stop, stopped) = watch::channel(false);
-    let (_keep, routing) = watch::channel(routing);
-    let started = Instant::now();
-    let endpoint = Endpoint::new(&server.url("/prefix/")).unwrap();
-    let resender = Resender {
-        channel: "am".into(),
-        alertmanager: Alertmanager::new(http(), endpoint, linked()),
-        memory: memory.subscribe(),
-        routing,
-        clock: Arc::new(move || START.plus(started.elapsed())),
-        board: Arc::new(Board::default()),
-        seed: 1,
-        stop: stopped,
-    };
-    let task = tokio::spawn(resender.run());
-    let set = |alert: farol_model::Alert| {
+/// An Alertmanager that is kept told, in real time.
+struct Kept {
+    server: Server,
+    memory: watch::Sender<Arc<Memory>>,
+    stop: watch::Sender<bool>,
+    _routing: watch::Sender<Arc<Routing>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Kept {
+    async fn start(resend: Duration) -> Kept {
+        let server = Server::start(|_| Reply::text(200, "")).await;
+        let memory = watch::Sender::new(Arc::<Memory>::default());
+        let route = Route {
+            matchers: vec![farol_alert::Matcher::read("alertname!=Ignored").unwrap()],
+            ..Route::new("am")
+        };
+        let routing = Arc::new(Routing { routes: vec![route], ..Routing::default() });
+        let (stop, stopped) = watch::channel(false);
+        let (keep, routing) = watch::channel(routing);
+        let started = Instant::now();
+        let endpoint = Endpoint::new(&server.url("/prefix/")).unwrap();
+        let resender = Resender {
+            channel: "am".into(),
+            alertmanager: Alertmanager::new(http(), endpoint, linked()).with_resend(resend),
+            memory: memory.subscribe(),
+            routing,
+            clock: Arc::new(move || START.plus(started.elapsed())),
+            board: Arc::new(Board::default()),
+            seed: 1,
+            stop: stopped,
+        };
+        let task = tokio::spawn(resender.run());
+        Kept { server, memory, stop, _routing: keep, task }
+    }
+
+    fn set(&self, alert: farol_model::Alert) {
         let transition = Transition {
             at: START,
             host: "web-1".into(),
@@ -262,20 +273,33 @@ async fn an_alertmanager_is_told_at_once_what_fires_and_what_ends() {
             reason: None,
             alert: Arc::new(alert),
         };
-        memory.send_modify(|memory| {
+        self.memory.send_modify(|memory| {
             Arc::make_mut(memory).apply(&Record::Alert(transition));
         });
-    };
-    let asked = async |count: usize| {
-        while server.requests().len() < count {
+    }
+
+    /// The last of so many requests, or of more.
+    async fn asked(&self, count: usize) -> Request {
+        while self.server.requests().len() < count {
             sleep(Duration::from_millis(5)).await;
         }
-        server.requests().pop().unwrap()
-    };
+        self.server.requests().pop().unwrap()
+    }
+
+    async fn stop(self) {
+        self.stop.send(true).unwrap();
+        self.task.await.unwrap();
+    }
+}
+
+/// With a resend that is never due within the test.
+#[tokio::test]
+async fn an_alertmanager_is_told_at_once_what_fires_and_what_ends() {
+    let kept = Kept::start(RESEND).await;
     let alert = firing("A", &[("empty", ""), ("instance", "web-1")]);
-    set(firing("Ignored", &[]));
-    set(alert.clone());
-    let request = asked(1).await;
+    kept.set(firing("Ignored", &[]));
+    kept.set(alert.clone());
+    let request = kept.asked(1).await;
     assert_eq!(request.path, "/prefix/api/v2/alerts");
     let told = &request.body[0];
     assert_eq!(told["labels"], json!({ "alertname": "A", "instance": "web-1" }));
@@ -283,12 +307,37 @@ async fn an_alertmanager_is_told_at_once_what_fires_and_what_ends() {
     assert_eq!(told["generatorURL"], "https://farol.example/alerts");
     let ends = told["endsAt"].as_str().unwrap();
     assert!(ends.starts_with("2026-09-21T14:17:"), "four minutes ahead: {ends}");
-    set(ended(&alert, START.plus(Duration::from_millis(1))));
-    let request = asked(2).await;
+    kept.set(ended(&alert, START.plus(Duration::from_millis(1))));
+    let request = kept.asked(2).await;
     assert_eq!(request.body.as_array().unwrap().len(), 1);
     assert_eq!(request.body[0]["endsAt"], "2026-09-21T14:13:20.001Z");
-    stop.send(true).unwrap();
-    task.await.unwrap();
+    kept.stop().await;
+}
+
+/// An Alertmanager knows alerts by their labels, and takes the last that it hears.
+#[tokio::test]
+async fn what_fires_again_is_not_told_to_be_over_any_more() {
+    let kept = Kept::start(Duration::from_millis(20)).await;
+    let alert = firing("A", &[]);
+    let over = ended(&alert, START.plus(Duration::from_millis(1)));
+    kept.set(over.clone());
+    assert_eq!(kept.asked(2).await.body[0]["endsAt"], "2026-09-21T14:13:20.001Z");
+    let again = START.plus(Duration::from_millis(2));
+    kept.set(farol_model::Alert { active_at: again, fired_at: Some(again), ..alert });
+    let starts = |request: &Request| {
+        let alerts = request.body.as_array().unwrap().iter();
+        alerts.map(|alert| alert["startsAt"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let is_again = |request: &Request| starts(request).contains(&"2026-09-21T14:13:20.002Z".into());
+    while !kept.server.requests().iter().any(is_again) {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let known = kept.server.requests().iter().position(is_again).unwrap();
+    kept.asked(known + 5).await;
+    for request in &kept.server.requests()[known..] {
+        assert_eq!(starts(request), ["2026-09-21T14:13:20.002Z"]);
+    }
+    kept.stop().await;
 }
 
 #[tokio::test]

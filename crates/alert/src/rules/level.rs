@@ -46,6 +46,11 @@ pub fn fires_above(expr: &Expr) -> Option<bool> {
     Some(above)
 }
 
+/// What the rule compares: the value that an alert of it bears, also where the comparison does not hold.
+pub fn compared(expr: &Expr) -> Option<&Expr> {
+    comparison(expr).map(|comparison| &comparison.left)
+}
+
 /// The comparison that decides: of `and` and `unless` that on their left.
 fn comparison(expr: &Expr) -> Option<&Binary> {
     match &expr.kind {
@@ -91,5 +96,29 @@ fn number(expr: &Expr) -> Option<f64> {
             }
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_rule_compares_is_the_value_that_its_alerts_bear() {
+        for (text, expected) in [
+            ("x > 5", Some("x")),
+            ("100 * (1 - a / b) >= 90", Some("100 * (1 - a / b)")),
+            ("(x < 5) and on (i) y > 1", Some("x")),
+            ("x == 1 unless on (i) y == 1", Some("x")),
+            ("count(x > 5) > 3", Some("count(x > 5)")),
+            ("a > b", Some("a")),
+            ("x > bool 5", None),
+            ("x > 5 or y > 5", None),
+            ("absent(x)", None),
+        ] {
+            let expr = parse(text).unwrap();
+            let compared = compared(&expr).map(ToString::to_string);
+            assert_eq!(compared.as_deref(), expected, "{text}");
+        }
     }
 }

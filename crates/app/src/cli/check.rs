@@ -8,7 +8,7 @@ use super::{Out, complain};
 use crate::{
     channels, config, door,
     parts::{self, Boards},
-    run,
+    remedies, rule_files, run,
 };
 
 pub(super) fn configure(command: Command) -> Command {
@@ -26,6 +26,8 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
     parts::plans(&loaded.config, &Boards::default())?;
     run::group_id(&loaded.config)?;
     channels::check(&loaded.config)?;
+    let rules = rule_files::load(&loaded.config.rules)?;
+    remedies::check(&rules, &loaded.config)?;
     let opened = match door::open(&loaded.config) {
         Ok(opened) => opened,
         Err(problems) => {

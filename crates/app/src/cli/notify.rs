@@ -1,14 +1,17 @@
-//! `farol notify`: tries a notifier, or shows what it would say. No running Farol is needed.
+//! `farol notify`: tries a notifier, or shows what it would say. No running Farol is needed: what fires
+//! is read from its journal.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command};
 use farol_alert::{
-    AlertRule, Notice, Reason, Rule,
+    AlertRule, Notice, Reason, Rule, RuleSet, dispatch,
     template::{Context, Template},
 };
-use farol_model::{Alert, Labels, Phase, Text, Timestamp};
+use farol_disk::{Disk, RealDisk};
+use farol_model::{Alert, Labels, Memory, Phase, Text, Timestamp};
+use farol_wire::yaml::nearest;
 
 use super::{Out, complain};
 use crate::{
@@ -27,7 +30,7 @@ pub(super) fn configure(command: Command) -> Command {
         .value_name("NAME")
         .help("Only what this notifier would send; else each of them");
     let preview = Command::new("preview")
-        .about("Show as JSON what would be sent if this rule fired, and send nothing");
+        .about("Show as JSON what is sent of this rule's alerts that fire, or else would be, and send nothing");
     command
         .subcommand_required(true)
         .subcommand(config::add_flags(test.arg(name)))
@@ -49,7 +52,12 @@ fn given<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
 
 fn test(config: &Config, name: &str, out: &mut Out) -> anyhow::Result<ExitCode> {
     let notifier = notifier(config, name)?;
-    let notice = notice(config, notifier, test_alert(config, clock::now()));
+    let notice = Notice {
+        channel: notifier.name.clone(),
+        group: Text::from_static("{}:{alertname=\"FarolTest\"}"),
+        group_labels: Labels::from([("alertname", "FarolTest")]),
+        ..notice(clock::now(), vec![Arc::new(test_alert(config, clock::now()))])
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -70,6 +78,22 @@ fn test(config: &Config, name: &str, out: &mut Out) -> anyhow::Result<ExitCode> 
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The rule may be misspelt, or its file not be among those of the configuration.
+fn unknown(rule: &str, rules: &RuleSet) -> String {
+    let mut known: Vec<&str> = rules
+        .rules()
+        .filter_map(|(_, rule)| match rule {
+            Rule::Alert(rule) => Some(&*rule.name),
+            Rule::Record(_) => None,
+        })
+        .collect();
+    known.dedup();
+    match nearest(rule, known.iter().copied()) {
+        Some(nearest) => format!("there is no alerting rule {rule:?}; did you mean {nearest:?}?"),
+        None => format!("there is no alerting rule {rule:?}, only {}", known.join(", ")),
+    }
+}
+
 fn preview(
     config: &Config,
     rule: &str,
@@ -87,8 +111,26 @@ fn preview(
         })
         .collect();
     if alerts.is_empty() {
-        bail!("there is no alerting rule {rule:?}; `farol rules check` lists what files hold");
+        bail!(unknown(rule, &rules));
     }
+    let firing = firing(config, rule);
+    let logs = config.logs.display();
+    let shown = match firing.len() {
+        0 => {
+            complain(format!(
+                "{rule} does not fire by the journal in {logs}: this is made up, with a value of no meaning"
+            ));
+            alerts.into_iter().map(Arc::new).collect()
+        }
+        count => {
+            complain(format!("{rule} fires by the journal in {logs}: {count} of its alerts"));
+            firing
+        }
+    };
+    let memory = Memory {
+        alerts: shown.into_iter().map(|alert| (alert.key(), alert)).collect(),
+        ..Memory::default()
+    };
     let notifiers: Vec<&Notifier> = match channel {
         Some(name) => vec![notifier(config, name)?],
         None => config.notifiers.iter().collect(),
@@ -96,16 +138,53 @@ fn preview(
     if notifiers.is_empty() {
         bail!("no notifier is configured (notify: in the configuration)");
     }
-    let mut shown = serde_json::Map::new();
+    let mut messages = BTreeMap::new();
     for notifier in notifiers {
-        let senders = channels::senders(config, notifier)?;
-        let Some(sender) = senders.first() else { continue };
-        let messages =
-            alerts.iter().map(|alert| sender.preview(&notice(config, notifier, alert.clone())));
-        shown.insert(notifier.name.to_string(), messages.collect::<Vec<_>>().into());
+        messages.insert(notifier.name.as_str(), previews(config, notifier, &memory)?);
     }
-    out.line(serde_json::to_string_pretty(&shown)?);
+    out.line(serde_json::to_string_pretty(&messages)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// One message for each group of the alerts that the notifier is told of.
+fn previews(
+    config: &Config,
+    notifier: &Notifier,
+    memory: &Memory,
+) -> anyhow::Result<Vec<serde_json::Value>> {
+    let senders = channels::senders(config, notifier)?;
+    let name = &notifier.name;
+    let (Some(sender), false) = (senders.first(), notifier.is_heartbeat()) else {
+        complain(format!("{name}: a heartbeat tells of no alert"));
+        return Ok(Vec::new());
+    };
+    let groups = dispatch::groups(memory, &channels::route(notifier, &config.alerts));
+    if groups.is_empty() {
+        complain(format!("{name}: is not told of it, by its `match`"));
+    }
+    let now = clock::now();
+    let one = |(group, group_labels, mut alerts): (Text, Labels, Vec<Arc<Alert>>)| {
+        alerts.sort_by_key(|alert| alert.fired_at);
+        let truncated = alerts.len().saturating_sub(dispatch::MOST_ALERTS);
+        alerts.truncate(dispatch::MOST_ALERTS);
+        let notice = notice(now, alerts);
+        sender.preview(&Notice { channel: name.clone(), group, group_labels, truncated, ..notice })
+    };
+    Ok(groups.into_iter().map(one).collect())
+}
+
+/// The alerts of the rule that fire. A journal that cannot be read knows of none.
+fn firing(config: &Config, rule: &str) -> Vec<Arc<Alert>> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let memory = match farol_journal::recall(&disk, &config.logs) {
+        Ok(recalled) => recalled.memory,
+        Err(error) => {
+            complain(format!("the journal cannot be read: {error}"));
+            Memory::default()
+        }
+    };
+    let is_meant = |alert: &Arc<Alert>| alert.phase == Phase::Firing && alert.name() == rule;
+    memory.alerts.into_values().filter(is_meant).collect()
 }
 
 fn notifier<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Notifier> {
@@ -120,20 +199,17 @@ fn notifier<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Notifier> 
     })
 }
 
-fn notice(config: &Config, notifier: &Notifier, alert: Alert) -> Notice {
-    let label = |name: &Text| Some((name.clone(), Text::from(alert.labels.get(name)?)));
-    let route = channels::route(notifier, &config.alerts);
-    let group_labels = Labels::new(route.group_by.iter().filter_map(label).collect());
-    let pairs = group_labels.iter().map(|(name, value)| format!("{name}={value:?}"));
+/// The first about these alerts; whose it is, and of which group, is still to be said.
+fn notice(at: Timestamp, alerts: Vec<Arc<Alert>>) -> Notice {
     Notice {
-        channel: notifier.name.clone(),
-        group: format!("{{}}:{{{}}}", pairs.collect::<Vec<_>>().join(", ")).into(),
-        group_labels,
-        at: alert.seen_at,
-        alerts: vec![Arc::new(alert)],
+        channel: Text::EMPTY,
+        group: Text::EMPTY,
+        group_labels: Labels::empty(),
+        alerts,
         truncated: 0,
         reason: Reason::First,
         message: None,
+        at,
     }
 }
 

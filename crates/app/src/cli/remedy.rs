@@ -91,17 +91,19 @@ fn listed(remedy: &Value) -> String {
         (false, true) => "dry run",
         (false, false) => "active",
     };
-    let last = remedy["lastRun"].as_str().unwrap_or("never");
-    let next = remedy["nextAllowed"].as_str().unwrap_or("now");
-    let mut lines = vec![
-        format!("{}  {mode}", text("name")),
-        format!("  {}", text("what")),
-        format!("  last run: {last}; may run again: {next}"),
-    ];
-    if !is("granted") {
-        lines.push(format!("  {}", text("notGranted")));
-    }
-    lines.join("\n")
+    let (name, treatment) = (text("name"), text("treatment"));
+    let kind = if name == treatment { String::new() } else { format!(" ({treatment})") };
+    let last = match remedy["lastRun"].as_str() {
+        Some(last) => format!("last run {last}"),
+        None => "never run".to_owned(),
+    };
+    let next = match (is("granted"), is("dryRun"), remedy["nextAllowed"].as_str()) {
+        (false, ..) => text("notGranted").to_owned(),
+        (true, true, _) => "only says what it would do".to_owned(),
+        (true, false, None) => "may run now".to_owned(),
+        (true, false, Some(next)) => format!("may run again {next}"),
+    };
+    format!("{name}{kind}  {mode}\n  {}\n  {last}; {next}", text("what"))
 }
 
 /// Between two looks at what has become of it.
@@ -174,16 +176,13 @@ fn history(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One line; what a program has written is in the JSON.
+/// One line, in columns; what a program has written is in the JSON.
 fn told(step: &Value, at: Timestamp) -> String {
     let text = |name: &str| step[name].as_str().unwrap_or_default();
-    let who = match step["alert"].as_str() {
-        Some(alert) => format!(" for {alert}"),
-        None => " for a person".to_owned(),
-    };
-    let failed = if step["ok"] == false { "FAILED " } else { "" };
-    let (remedy, what) = (text("remedy"), text("step"));
-    format!("{}  {remedy}{who}: {what} {failed}{}", clock::rfc3339(at), text("text"))
+    let who = step["alert"].as_str().unwrap_or("(a person)");
+    let failed = if step["ok"] == false { "FAILED: " } else { "" };
+    let (at, remedy, what) = (clock::rfc3339(at), text("remedy"), text("step"));
+    format!("{at}  {remedy:<18}  {who:<18}  {what:<9}  {failed}{}", text("text"))
 }
 
 fn ask(
@@ -207,12 +206,13 @@ mod tests {
     #[test]
     fn a_remedy_is_listed_with_what_is_missing() {
         let remedy = json!({
-            "name": "free", "what": "delete files", "dryRun": true, "granted": false,
+            "name": "free", "treatment": "cleanup_temp_files", "what": "delete files",
+            "dryRun": true, "granted": false,
             "notGranted": "not granted: x; run farol as root", "lastRun": null,
             "nextAllowed": "2026-01-04T00:00:00.000Z", "isRunning": false,
         });
-        let expected = "free  dry run\n  delete files\n  last run: never; may run again: \
-                        2026-01-04T00:00:00.000Z\n  not granted: x; run farol as root";
+        let expected = "free (cleanup_temp_files)  dry run\n  delete files\n  never run; \
+                        not granted: x; run farol as root";
         assert_eq!(listed(&remedy), expected);
     }
 
@@ -221,7 +221,8 @@ mod tests {
         let step = json!({
             "remedy": "free", "alert": "Full", "step": "finished", "ok": false, "text": "no disk",
         });
-        let expected = "1970-01-01T00:00:00.000Z  free for Full: finished FAILED no disk";
+        let expected = "1970-01-01T00:00:00.000Z  free                Full                \
+                        finished   FAILED: no disk";
         assert_eq!(told(&step, Timestamp::default()), expected);
     }
 }

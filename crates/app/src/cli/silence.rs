@@ -159,7 +159,7 @@ fn written(silence: &Value, now: Timestamp) -> String {
         parsed.map(|at| Timestamp::from_millis(at.as_millisecond())).unwrap_or_default()
     };
     let (starts, ends) = (time("startsAt"), time("endsAt"));
-    let span = |span: Duration| show_duration(Duration::from_secs(span.as_secs()));
+    let span = |span: Duration| show_duration(round(span));
     let state = match silence["status"]["state"].as_str() {
         Some("active") => {
             format!("active for {} more, until {}", span(ends.since(now)), text("endsAt"))
@@ -185,6 +185,13 @@ fn written(silence: &Value, now: Timestamp) -> String {
     let (by, comment) = (text("createdBy"), text("comment"));
     let why = if comment.is_empty() { String::new() } else { format!(": {comment}") };
     format!("{}  {state}\n  {matchers}  by {by}{why}", text("id"))
+}
+
+/// To minutes, where minutes are what people ask about.
+fn round(span: Duration) -> Duration {
+    let step = if span < Duration::from_secs(120) { 1 } else { 60 };
+    let steps = span.as_millis().div_ceil(step * 1000);
+    Duration::from_secs(u64::try_from(steps * step).unwrap_or(u64::MAX))
 }
 
 fn expire(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {

@@ -66,6 +66,7 @@ fn render(health: &Value, long: bool) -> String {
         screen.push_str(&format!("  [{}]", text(&health["status"])));
     }
     screen.push('\n');
+    screen.push_str(&render_alerts(health, if long { usize::MAX } else { 5 }));
     let figure = |name: &str| health["metrics"][name].as_f64();
     for sign in signs::signs(&figure) {
         let line = format!("  {:<14}{:<14}{}", sign.title, sign.value, sign.detail);
@@ -78,6 +79,50 @@ fn render(health: &Value, long: bool) -> String {
         screen.push_str(&render_collectors(health));
     }
     screen
+}
+
+/// What fires, and what is silenced for how long.
+fn render_alerts(health: &Value, most: usize) -> String {
+    let rows = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut text = String::new();
+    let alerts = &health["alerts"];
+    let firing = rows(&alerts["list"]);
+    for alert in firing.iter().take(most) {
+        text.push_str(&render_alert(alert));
+    }
+    let all = alerts["firing"].as_u64().and_then(|all| usize::try_from(all).ok());
+    let more = all.unwrap_or_default().saturating_sub(firing.len().min(most));
+    if more > 0 {
+        text.push_str(&format!("  {:<14}{more} more\n", "Firing"));
+    }
+    if let Some(pending) = alerts["pending"].as_u64().filter(|pending| *pending > 0) {
+        text.push_str(&format!("  {:<14}{pending}\n", "Pending"));
+    }
+    for silence in rows(&health["silences"]).iter().take(most) {
+        let field = |name: &str| silence[name].as_str().unwrap_or_default();
+        let (matchers, until, by) = (field("matchers"), field("endsAt"), field("createdBy"));
+        text.push_str(&format!("  {:<14}{matchers} until {until} by {by}\n", "Silenced"));
+    }
+    text
+}
+
+/// `Firing  critical HostCpuBusy since …, value 97: CPU 97 % busy; [silenced until 09:30 UTC]`
+fn render_alert(alert: &Value) -> String {
+    let field = |name: &str| alert[name].as_str().unwrap_or_default();
+    let words = |name: &str| -> Vec<String> {
+        let words = alert[name].as_array().into_iter().flatten().filter_map(Value::as_str);
+        words.map(str::to_owned).collect()
+    };
+    let mut line = format!("{} {}", field("severity"), field("name")).trim_start().to_owned();
+    line.push_str(&format!(" since {}, value {}", field("since"), field("value")));
+    if !field("what").is_empty() {
+        line.push_str(&format!(": {}", field("what")));
+    }
+    let notes = [words("muted"), words("notes")].concat();
+    if !notes.is_empty() {
+        line.push_str(&format!(" [{}]", notes.join("; ")));
+    }
+    format!("  {:<14}{line}\n", "Firing")
 }
 
 /// What is kept of the past, as a further sign.
@@ -170,6 +215,29 @@ mod tests {
              \x20 Most CPU      98.7 %        burn (7), ana, burn.service\n\
              \x20 Most memory   1.0 GiB       cache (8)\n\
              \x20               1.0 KiB       burn (7), ana, burn.service\n"
+        );
+    }
+
+    #[test]
+    fn what_fires_is_told_first_with_why_nobody_was_told_and_what_is_silenced() {
+        let alerts = json!({ "firing": 7, "pending": 2, "list": [
+            { "name": "HostCpuBusy", "severity": "critical", "since": "2026-11-25T07:58:15Z",
+              "value": "97.2", "what": "CPU 97 % busy on vm", "muted": [], "notes": [] },
+            { "name": "Odd", "severity": "", "since": "2026-11-25T07:58:15Z", "value": "1",
+              "what": "", "muted": ["silenced until 09:30 UTC"], "notes": ["no data"] },
+        ] });
+        let silences = json!([{ "matchers": "alertname=\"Odd\"", "endsAt": "2026-11-25T09:30:00Z",
+            "createdBy": "ana" }]);
+        let health = json!({ "host": "vm", "state": "CRITICAL", "status": "ok",
+            "alerts": alerts, "silences": silences });
+        assert_eq!(
+            render(&health, false),
+            "vm  CRITICAL\n\
+             \x20 Firing        critical HostCpuBusy since 2026-11-25T07:58:15Z, value 97.2: CPU 97 % busy on vm\n\
+             \x20 Firing        Odd since 2026-11-25T07:58:15Z, value 1 [silenced until 09:30 UTC; no data]\n\
+             \x20 Firing        5 more\n\
+             \x20 Pending       2\n\
+             \x20 Silenced      alertname=\"Odd\" until 2026-11-25T09:30:00Z by ana\n"
         );
     }
 

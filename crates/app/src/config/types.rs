@@ -314,6 +314,13 @@ pub struct Notifier {
     pub channel: Channel,
 }
 
+impl Notifier {
+    /// It is told of no alert.
+    pub const fn is_heartbeat(&self) -> bool {
+        matches!(self.receiver, Receiver::Heartbeat { .. })
+    }
+}
+
 /// What it is told, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channel {
@@ -353,7 +360,7 @@ pub enum Receiver {
     Slack { webhook_url: Secret, channel: Option<String> },
     Email(Mail),
     Webhook { url: Secret, authorization: Authorization },
-    Alertmanager { urls: Vec<Secret>, authorization: Authorization },
+    Alertmanager { urls: Vec<Secret>, resend_delay: Duration, authorization: Authorization },
     Heartbeat { url: Secret, is_post: bool, interval: Duration, authorization: Authorization },
 }
 

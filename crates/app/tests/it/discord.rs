@@ -31,6 +31,7 @@ struct State {
     faults: Vec<String>,
     /// Of the requests in the window.
     lately: Vec<Instant>,
+    is_down: bool,
 }
 
 impl Discord {
@@ -54,6 +55,11 @@ impl Discord {
 
     pub(crate) fn messages(&self) -> Vec<Value> {
         self.state.lock().unwrap().messages.clone()
+    }
+
+    /// As long as it is down every request is answered 503.
+    pub(crate) fn set_down(&self, is_down: bool) {
+        self.state.lock().unwrap().is_down = is_down;
     }
 
     pub(crate) fn requests(&self) -> Vec<(String, u16)> {
@@ -82,6 +88,14 @@ impl Discord {
 
     fn answer(&self, method: &str, path: &str, body: &Value) -> (u16, String, Value) {
         let mut state = self.state.lock().unwrap();
+        if state.is_down {
+            state.requests.push((method.to_owned(), 503));
+            return (
+                503,
+                String::new(),
+                json!({ "message": "503: Service Unavailable", "code": 0 }),
+            );
+        }
         let now = Instant::now();
         state.lately.retain(|at| now.duration_since(*at) < RATE.1);
         if state.lately.len() >= RATE.0 {
@@ -179,6 +193,7 @@ fn fault_of(body: &Value) -> Option<String> {
     (all > 6000).then(|| format!("{all} characters over all embeds"))
 }
 
+/// Method, path and body of a request; null for a body that is no JSON.
 pub(crate) fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, String, Value)> {
     let mut line = String::new();
     if reader.read_line(&mut line).ok()? == 0 {

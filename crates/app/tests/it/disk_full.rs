@@ -61,10 +61,10 @@ fn a_volume_that_is_full_at_the_start_is_no_reason_not_to_watch() {
 }
 
 /// A small tmpfs.
-struct Volume(tempfile::TempDir);
+pub(crate) struct Volume(tempfile::TempDir);
 
 impl Volume {
-    fn mount(size: &str) -> Volume {
+    pub(crate) fn mount(size: &str) -> Volume {
         let folder = tempfile::tempdir().unwrap();
         let (_, error, code) = run(Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
@@ -73,7 +73,7 @@ impl Volume {
         Volume(folder)
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }
@@ -85,7 +85,7 @@ impl Drop for Volume {
 }
 
 /// Takes every byte that is left.
-fn fill(path: &Path) {
+pub(crate) fn fill(path: &Path) {
     use std::io::Write;
     let mut file = fs::File::create(path).unwrap();
     let chunk = [b'x'; 512];

@@ -86,6 +86,7 @@ fn a_disk_that_fills_is_told_in_time_and_level_by_level() {
         let full = passed as f64 / (24 * HOUR) as f64;
         let left = (0.63 - 0.62 * full).max(0.01);
         set(snapshot, "node_filesystem_avail_bytes", |_| size * left);
+        set(snapshot, "node_filesystem_free_bytes", |_| size * left);
     });
     assert_eq!(
         machine.told(),

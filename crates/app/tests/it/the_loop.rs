@@ -102,7 +102,7 @@ fn a_machine_goes_critical_is_told_of_treated_and_told_well_again() {
 }
 
 /// The kinds and outcomes of the records of the events, in order.
-fn told(logs: &Path) -> Vec<String> {
+pub(crate) fn told(logs: &Path) -> Vec<String> {
     let tell = |line: &Value| {
         let what = match line["kind"].as_str()? {
             "alert" => &line["turn"],

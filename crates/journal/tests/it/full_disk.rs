@@ -58,6 +58,25 @@ fn the_events_get_the_reserve_and_it_comes_back() {
 }
 
 #[test]
+fn what_the_reserve_left_is_the_events_alone_until_there_is_room_for_another() {
+    let disk = CrashDisk::new();
+    let mut journal = open(&disk, &with_reserve());
+    journal.append(&ordinary(Lane::Fast, 0)).unwrap();
+    disk.set_room(Some(0));
+    journal.append(&event(1, "the disk is full")).unwrap();
+    for room in [RESERVE - 1000, 2 * RESERVE - 1] {
+        disk.set_room(Some(room));
+        let error = journal.append(&ordinary(Lane::Fast, 2)).unwrap_err();
+        assert!(error.is_full(), "{error}");
+        assert!(error.to_string().contains("left is for the events"), "{error}");
+        journal.append(&event(2, "and so it stays")).unwrap();
+    }
+    disk.set_room(Some(2 * RESERVE));
+    journal.append(&ordinary(Lane::Fast, 3)).unwrap();
+    assert!(journal.stats().unwrap().reserve, "it is there again first");
+}
+
+#[test]
 fn retention_makes_room_before_anything_fails() {
     let disk = CrashDisk::new();
     let mut settings = small_settings();

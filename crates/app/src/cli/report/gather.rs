@@ -10,7 +10,7 @@ use farol_disk::Disk;
 use farol_journal::{Item, Reader, StartAt};
 use farol_model::{
     Action, ActionStep, Alert, Delivered, Delivery, Episode, Judgement, Labels, Phase, Record,
-    State, Stream, Summary, Text, Timestamp,
+    State, Stream, Summary, Text, Timestamp, without_mark,
 };
 
 const HOUR_MILLIS: i64 = 3_600_000;
@@ -181,7 +181,8 @@ impl Gathering {
         }
     }
 
-    /// While an alert is pending again, what it says of an episode is of the one before.
+    /// While an alert is pending again, what it says of an episode is of the one before; its texts are
+    /// of the one that may begin.
     fn alert(&mut self, alert: &Alert) {
         let Some(episode) = alert.episode() else { return };
         let ended_at = alert.ended_at.filter(|_| alert.phase != Phase::Firing);
@@ -194,9 +195,11 @@ impl Gathering {
             self.left_out += 1;
             return;
         }
+        let summary = alert.annotations.get("summary").map(Text::from);
+        let held = self.episodes.get(&episode).filter(|_| alert.phase == Phase::Pending);
         let row = EpisodeRow {
             labels: alert.labels.clone(),
-            summary: alert.annotations.get("summary").map(Text::from),
+            summary: held.map_or(summary, |held| held.summary.clone()),
             ended_at: ended_at.filter(|ended| *ended < self.span.until),
             told: BTreeSet::new(),
         };
@@ -225,9 +228,13 @@ impl Gathering {
                 row.put_off += 1;
                 row.trouble = Some(reason.clone());
             }
-            Delivered::Dead { reason } | Delivered::Disabled { reason } => {
+            Delivered::Dead { reason } => {
                 row.given_up += 1;
                 row.trouble = Some(reason.clone());
+            }
+            Delivered::Disabled { reason } => {
+                row.given_up += 1;
+                row.trouble = Some(without_mark(reason).into());
             }
         }
     }

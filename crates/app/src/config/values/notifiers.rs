@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use farol_act::notify::{Endpoint, Protection, mailbox};
+use farol_act::notify::{Endpoint, Protection, RESEND, mailbox};
 use farol_alert::Matcher;
 use farol_model::{SilenceMatcher, Text};
 use farol_wire::yaml::{Content, Key, Node};
@@ -35,7 +35,7 @@ const KINDS: &[(&str, &[&str])] = &[
     ("slack", &["webhook_url", "channel"]),
     ("email", &["smarthost", "tls", "username", "password", "from", "to"]),
     ("webhook", &["url", "username", "password", "bearer_token", "headers"]),
-    ("alertmanager", &["urls", "username", "password", "bearer_token", "headers"]),
+    ("alertmanager", &["urls", "resend_delay", "username", "password", "bearer_token", "headers"]),
     (
         "heartbeat",
         &["url", "method", "interval", "username", "password", "bearer_token", "headers"],
@@ -135,8 +135,12 @@ impl Reading<'_> {
             }
             "alertmanager" => {
                 let authorization = self.authorization(&own);
+                let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+                let delay = own.get("resend_delay");
+                let delay = delay.and_then(|(node, key)| self.span(node, &key, second, hour));
+                let resend_delay = delay.unwrap_or(RESEND);
                 let urls = self.required(&own, "urls", &what, Self::urls)?;
-                Some(Receiver::Alertmanager { urls, authorization })
+                Some(Receiver::Alertmanager { urls, resend_delay, authorization })
             }
             _ => {
                 let authorization = self.authorization(&own);

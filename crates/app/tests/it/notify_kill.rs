@@ -20,7 +20,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    unruly::{Chance, Unruly, WINDOW},
+    unruly::{Chance, Inside, Unruly},
     world::{FAROL, Farol, eventually, form, journal_lines, needs, rounds, run, write},
 };
 
@@ -261,16 +261,29 @@ struct Trial<'a> {
     /// Between two kills; none is never.
     gap: Option<(u64, u64)>,
     most_kills: usize,
+    /// While all of them begin, or end.
+    most_in_phase: usize,
+    in_phase: usize,
     story: Story,
 }
 
-impl Trial<'_> {
+impl<'a> Trial<'a> {
+    fn new(
+        unruly: &'a Unruly,
+        asked: &'a Receiver<SyncSender<()>>,
+        gap: Option<(u64, u64)>,
+        most_kills: usize,
+    ) -> Trial<'a> {
+        let most_in_phase = most_kills.div_ceil(2);
+        let story = Story::default();
+        Trial { unruly, asked, gap, most_kills, most_in_phase, in_phase: 0, story }
+    }
+
     /// All fire and all end, until it was killed often enough.
     fn run(mut self, teller: &mut dyn Teller) -> Story {
         let begun = Instant::now();
         teller.set(false);
         teller.start();
-        self.arm();
         loop {
             self.phase(teller, true);
             self.phase(teller, false);
@@ -285,6 +298,7 @@ impl Trial<'_> {
     fn arm(&self) {
         if let Some((least, most)) = self.gap
             && self.story.kills < self.most_kills
+            && self.in_phase < self.most_in_phase
         {
             self.unruly.kill_within(least, most);
         }
@@ -292,12 +306,15 @@ impl Trial<'_> {
 
     fn phase(&mut self, teller: &mut dyn Teller, fires: bool) {
         let since = jiff::Timestamp::now().as_millisecond();
+        self.in_phase = 0;
+        self.arm();
         teller.set(fires);
         let mut newest = (0, Instant::now());
         loop {
             if let Ok(done) = self.asked.recv_timeout(Duration::from_millis(20)) {
                 teller.kill();
                 self.story.kills += 1;
+                self.in_phase += 1;
                 drop(done);
                 teller.start();
                 self.arm();
@@ -356,8 +373,7 @@ fn two_hundred_alerts_are_told_to_an_unruly_receiver_whatever_is_killed() {
     let mut farol = FarolTeller::new(&unruly);
     let most_kills = rounds(3, 20);
     let gap = Some(form((60, 110), (10, 40)));
-    let trial = Trial { unruly: &unruly, asked: &asked, gap, most_kills, story: Story::default() };
-    let story = trial.run(&mut farol);
+    let story = Trial::new(&unruly, &asked, gap, most_kills).run(&mut farol);
     let logs = farol.logs();
     farol.kill();
     unruly.look(|heard| {
@@ -382,7 +398,7 @@ fn two_hundred_alerts_are_told_to_an_unruly_receiver_whatever_is_killed() {
         for (channel, inside) in &heard.inside {
             for inside in inside {
                 assert!(
-                    !knew_of(&logs, channel, inside.demanded_at),
+                    !knew_of(&logs, channel, inside),
                     "{channel}: a window on record was forgotten: {inside:?}"
                 );
             }
@@ -390,9 +406,9 @@ fn two_hundred_alerts_are_told_to_an_unruly_receiver_whatever_is_killed() {
     });
 }
 
-/// Whether a wait that was demanded then is on record.
-fn knew_of(logs: &Path, channel: &str, demanded_at: i64) -> bool {
-    let window = demanded_at..=demanded_at + i64::try_from(WINDOW.as_millis()).unwrap();
+/// Whether the wait that was demanded was on record when it was asked again.
+fn knew_of(logs: &Path, channel: &str, inside: &Inside) -> bool {
+    let window = inside.demanded_at..inside.asked_at;
     journal_lines(logs, "events", false).iter().any(|line| {
         line["kind"] == "delivery"
             && line["outcome"] == "later"
@@ -416,8 +432,7 @@ fn beside_alertmanager() {
             let seed = Chance(0x9e37_79b9_7f4a_7c15).between(1, u64::MAX - 1);
             let (unruly, asked) = Unruly::start(seed);
             let gap = (most_kills > 0).then_some((20, 40));
-            let trial =
-                Trial { unruly: &unruly, asked: &asked, gap, most_kills, story: Story::default() };
+            let trial = Trial::new(&unruly, &asked, gap, most_kills);
             let story = match name {
                 "farol" => trial.run(&mut FarolTeller::new(&unruly)),
                 _ => trial.run(&mut AlertmanagerTeller::new(&unruly)),

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::discord;
 
 /// What `Retry-After` says.
-pub(crate) const WINDOW: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(1);
 /// Longer than anybody waits for an answer here.
 const HANG: Duration = Duration::from_secs(2);
 /// What was under way when a window began is in nobody's hands.
@@ -72,8 +72,9 @@ struct Window {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inside {
     pub(crate) after_a_kill: bool,
-    /// When the window was demanded.
+    /// When the window was demanded, and when it was asked all the same; milliseconds.
     pub(crate) demanded_at: i64,
+    pub(crate) asked_at: i64,
 }
 
 #[derive(Default)]
@@ -242,7 +243,9 @@ impl Unruly {
             let began = accepted.max(window.from);
             if began > window.from + UNDER_WAY {
                 let after_a_kill = window.life < state.kills;
-                let inside = Inside { after_a_kill, demanded_at: window.at };
+                let since = i64::try_from(began.duration_since(window.from).as_millis()).unwrap();
+                let (demanded_at, asked_at) = (window.at, window.at + since);
+                let inside = Inside { after_a_kill, demanded_at, asked_at };
                 state.heard.inside.entry(channel.to_owned()).or_default().push(inside);
             }
             return (Answer::Wait(window.until - now), kill);

@@ -1,7 +1,7 @@
 //! What is wrong: rules, the pure step from one evaluation to the next, and who is to be told when.
 //!
 //! Nothing here reads a clock, waits for a network or changes a file. [`rules`] reads Prometheus'
-//! rule files, [`evaluate`] asks the store, [`step`] turns what it answered into an alert's turns, and
+//! rule files, [`evaluate()`] asks the store, [`step()`] turns what it answered into an alert's turns, and
 //! [`dispatch`] says from what is remembered which messages are due.
 
 pub mod board;

@@ -1,4 +1,4 @@
-//! What rules would have done: the same [`evaluate`] and [`step`] over a history, evaluation by evaluation.
+//! What rules would have done: the same [`evaluate()`] and [`step()`] over a history, evaluation by evaluation.
 //!
 //! What recording rules come to is laid over the history, so that later rules see it. It begins
 //! knowing nothing: what held already at the beginning is pending from there on.

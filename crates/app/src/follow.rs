@@ -17,7 +17,7 @@ use farol_journal::{Damage, Item, Reader, ReaderStats, StartAt};
 use farol_model::{Current, Memory, Record, Snapshot, State, Stream, Text, Verdict};
 use tokio::sync::watch;
 
-use crate::{core, threads};
+use crate::threads;
 
 /// How often the journal is looked at: a fraction of the fast lane's interval.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -207,7 +207,13 @@ impl Following {
         let state = last.map(|snapshot| snapshot.state).unwrap_or_default();
         let host = last.map_or(&self.settings.host, |snapshot| &snapshot.host).clone();
         let verdict = match state {
-            State::Unknown => core::verdict(),
+            // Its reason is the writer's: no rules, or none evaluated yet.
+            State::Unknown => Verdict {
+                state,
+                reasons: vec![Text::from_static(
+                    "the process that collects does not know the state",
+                )],
+            },
             // Why, is what fires; the writer alone decides on the state.
             state => Verdict { state, reasons: farol_alert::verdict(&self.memory).reasons },
         };

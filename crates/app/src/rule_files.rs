@@ -64,11 +64,15 @@ fn find(patterns: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             continue;
         }
         let paths = glob::glob(text).with_context(|| format!("rules.files: {shown}"))?;
+        let before = found.len();
         for path in paths {
             found.push(path.with_context(|| format!("rules.files: {shown}"))?);
             if found.len() > MOST_FILES {
                 bail!("rules.files: {shown}: more than {MOST_FILES} files; name them more closely");
             }
+        }
+        if found.len() == before {
+            tracing::warn!("rules.files: {shown}: no file fits");
         }
     }
     let mut seen = std::collections::BTreeSet::new();

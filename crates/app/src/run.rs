@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
-use farol_alert::{Routing, RuleSet, silences};
+use farol_alert::{Board, Routing, RuleSet, silences};
 use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, JournalError};
@@ -131,9 +131,7 @@ pub fn run(shape: Shape, flags: Vec<(String, String)>, out: &mut Out) -> anyhow:
         figures.rust_version = RUST_VERSION;
     });
     let plans = parts::plans(&config, &boards)?;
-    let rules = Arc::new(rule_files::load(&config.rules)?);
-    remedies::check(&rules, &config)?;
-    channels::check(&config)?;
+    let rules = load_rules(shape, &config, &boards)?;
 
     let (current, watch_current) = watch::channel(Arc::new(Current {
         host: config.host_name.clone(),
@@ -424,6 +422,24 @@ fn recall(disk: &Arc<dyn Disk>, logs: &Path) -> Memory {
     }
 }
 
+/// The rules, with everything that they and the notifiers need. A server only shows the rules: it does
+/// without those that its user may not read, and has no use for what the notifiers need.
+fn load_rules(shape: Shape, config: &Config, boards: &Boards) -> anyhow::Result<Arc<RuleSet>> {
+    if shape.collects() {
+        let rules = Arc::new(rule_files::load(&config.rules)?);
+        remedies::check(&rules, config)?;
+        channels::check(config)?;
+        return Ok(rules);
+    }
+    let rules = rule_files::load(&config.rules).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the rules are not shown");
+        RuleSet::default()
+    });
+    let rules = Arc::new(rules);
+    *boards.rules.lock().unwrap_or_else(PoisonError::into_inner) = Board::new(Arc::clone(&rules));
+    Ok(rules)
+}
+
 fn start_rules(
     config: &Config,
     rules: Arc<RuleSet>,
@@ -701,9 +717,7 @@ impl Program {
             loaded.config.collectors = self.config.collectors.clone();
         }
         let plans = parts::plans(&loaded.config, &self.boards)?;
-        let rule_set = Arc::new(rule_files::load(&loaded.config.rules)?);
-        remedies::check(&rule_set, &loaded.config)?;
-        channels::check(&loaded.config)?;
+        let rule_set = load_rules(self.shape, &loaded.config, &self.boards)?;
         let opened = self.door.as_ref().map(|door| door.prepare(&loaded.config)).transpose()?;
         if let (Some(door), Some(opened)) = (&self.door, opened) {
             for warning in &opened.warnings {

@@ -55,7 +55,7 @@ fn add_command() -> Command {
     };
     let add = Command::new("add")
         .about("Do not tell of matching alerts for a while; they are recorded all the same")
-        .arg(matchers("All must match: alertname=HostDiskFull, instance=~\"web.*\", severity!=critical").required(true))
+        .arg(matchers("All must match: alertname=HostDiskUsed, instance=~\"web.*\", severity!=critical").required(true))
         .arg(text("for", "SPAN", "How long, such as 2h").required(true))
         .arg(text(
             "start",

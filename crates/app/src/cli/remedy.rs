@@ -10,11 +10,7 @@ use farol_model::{Record, Stream, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Out, moment, running};
-use crate::{
-    clock, config,
-    control::{self, AskError},
-    remedies,
-};
+use crate::{clock, config, control, remedies};
 
 pub(super) fn configure(command: Command) -> Command {
     command
@@ -71,7 +67,7 @@ pub(super) fn run(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCod
 }
 
 fn list(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
-    let remedies = ask(matches, control::Command::RemedyList, &json!({}))?;
+    let remedies = running::ask_by(matches, control::Command::RemedyList, &json!({}))?;
     if is_json(matches) {
         out.line(serde_json::to_string_pretty(&remedies)?);
         return Ok(ExitCode::SUCCESS);
@@ -116,14 +112,14 @@ fn run_one(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
         "dryRun": matches.get_flag("dry-run"),
         "force": matches.get_flag("force"),
     });
-    let begun = ask(matches, control::Command::RemedyRun, &arguments)?;
+    let begun = running::ask_by(matches, control::Command::RemedyRun, &arguments)?;
     let id = begun["id"].as_str().unwrap_or_default();
     if begun["isRehearsal"] == true && !matches.get_flag("dry-run") {
         out.line(format!("{name} runs dry, as dry_run is not false in its configuration"));
     }
     out.flush();
     loop {
-        let remedies = ask(matches, control::Command::RemedyList, &json!({}))?;
+        let remedies = running::ask_by(matches, control::Command::RemedyList, &json!({}))?;
         let remedy = remedies.as_array().into_iter().flatten().find(|row| row["name"] == name);
         let Some(remedy) = remedy else { anyhow::bail!("{name} is not configured any more") };
         let last = &remedy["last"];
@@ -183,20 +179,6 @@ fn told(step: &Value, at: Timestamp) -> String {
     let failed = if step["ok"] == false { "FAILED: " } else { "" };
     let (at, remedy, what) = (clock::rfc3339(at), text("remedy"), text("step"));
     format!("{at}  {remedy:<18}  {who:<18}  {what:<9}  {failed}{}", text("text"))
-}
-
-fn ask(
-    matches: &ArgMatches,
-    command: control::Command,
-    arguments: &Value,
-) -> anyhow::Result<Value> {
-    let place = running::place(matches)?;
-    running::ask_with(&place, command, arguments).map_err(|error| match error {
-        AskError::Refused(reason) => anyhow::anyhow!("{reason}"),
-        AskError::NotRunning(error) => {
-            anyhow::anyhow!("{}", running::no_answer(&place.socket, &error, &[]))
-        }
-    })
 }
 
 #[cfg(test)]

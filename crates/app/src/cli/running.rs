@@ -130,6 +130,21 @@ pub(super) fn ask_with(
     }
 }
 
+/// Asks the process that the flags name, for a command that needs nothing but its answer.
+pub(super) fn ask_by(
+    matches: &ArgMatches,
+    command: control::Command,
+    arguments: &Value,
+) -> anyhow::Result<Value> {
+    let place = place(matches)?;
+    ask_with(&place, command, arguments).map_err(|error| match error {
+        AskError::Refused(reason) => anyhow::anyhow!("{reason}"),
+        AskError::NotRunning(error) => {
+            anyhow::anyhow!("{}", no_answer(&place.socket, &error, &[]))
+        }
+    })
+}
+
 /// Where nobody answered, and what to try. A socket that may not be opened is another matter than
 /// one that is not there: then Farol may well be running.
 pub(super) fn no_answer(socket: &Path, error: &io::Error, addresses: &[SocketAddr]) -> String {

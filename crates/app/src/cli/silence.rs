@@ -12,7 +12,7 @@ use super::{Out, moment, running};
 use crate::{
     clock,
     config::{self, show_duration},
-    control::{self, AskError},
+    control,
 };
 
 pub(super) fn configure(command: Command) -> Command {
@@ -105,7 +105,8 @@ fn add(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
         "createdBy": author,
         "comment": text("comment").unwrap_or_default(),
     });
-    let id = ask(matches, control::Command::SilenceAdd, json!({ "silence": silence }))?;
+    let id =
+        running::ask_by(matches, control::Command::SilenceAdd, &json!({ "silence": silence }))?;
     out.line(id.as_str().unwrap_or_default());
     Ok(ExitCode::SUCCESS)
 }
@@ -132,7 +133,8 @@ fn read_matchers(matches: &ArgMatches) -> anyhow::Result<Vec<Matcher>> {
 fn list(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
     let filters = read_matchers(matches)?;
     let filters: Vec<String> = filters.iter().map(ToString::to_string).collect();
-    let silences = ask(matches, control::Command::SilenceList, json!({ "filter": filters }))?;
+    let silences =
+        running::ask_by(matches, control::Command::SilenceList, &json!({ "filter": filters }))?;
     let mut silences = silences.as_array().cloned().unwrap_or_default();
     if !matches.get_flag("expired") {
         silences.retain(|silence| silence["status"]["state"] != "expired");
@@ -196,20 +198,10 @@ fn round(span: Duration) -> Duration {
 
 fn expire(matches: &ArgMatches, out: &mut Out) -> anyhow::Result<ExitCode> {
     for id in matches.get_many::<String>("id").unwrap_or_default() {
-        ask(matches, control::Command::SilenceExpire, json!({ "id": id }))?;
+        running::ask_by(matches, control::Command::SilenceExpire, &json!({ "id": id }))?;
         out.line(format!("expired {id}"));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn ask(matches: &ArgMatches, command: control::Command, arguments: Value) -> anyhow::Result<Value> {
-    let place = running::place(matches)?;
-    running::ask_with(&place, command, &arguments).map_err(|error| match error {
-        AskError::Refused(reason) => anyhow::anyhow!("{reason}"),
-        AskError::NotRunning(error) => {
-            anyhow::anyhow!("{}", running::no_answer(&place.socket, &error, &[]))
-        }
-    })
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const fn rank(state: State) -> u8 {
     }
 }
 
-/// `CPU 93 % busy on pi (HostCpuBusy, critical since 2026-11-25T07:58:15Z)`
+/// `CPU 93 % busy on pi (HostCpuBusy, critical since 2026-11-25 07:58 UTC)`
 fn reason(alert: &Alert) -> Text {
     let summary = alert.annotations.get("summary").unwrap_or_else(|| alert.name());
     let since = alert.fired_at.map(since).unwrap_or_default();
@@ -44,7 +44,7 @@ fn reason(alert: &Alert) -> Text {
 
 fn since(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_millisecond(at.as_millis());
-    at.map(|at| format!(" since {at:.0}")).unwrap_or_default()
+    at.map(|at| at.strftime(" since %Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -97,14 +97,14 @@ mod tests {
             (
                 vec![("A", None, Firing, 0)],
                 State::Warning,
-                vec!["It is so (A, warning since 1970-01-01T00:00:00Z)"],
+                vec!["It is so (A, warning since 1970-01-01 00:00 UTC)"],
             ),
             (
                 vec![("A", Some("warning"), Firing, 0), ("B", Some("page"), Firing, 5000)],
                 State::Critical,
                 vec![
-                    "It is so (B, critical since 1970-01-01T00:00:05Z)",
-                    "It is so (A, warning since 1970-01-01T00:00:00Z)",
+                    "It is so (B, critical since 1970-01-01 00:00 UTC)",
+                    "It is so (A, warning since 1970-01-01 00:00 UTC)",
                 ],
             ),
         ] {

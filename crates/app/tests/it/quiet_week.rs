@@ -41,6 +41,7 @@ fn a_quiet_week_raises_no_alert() {
         week.pass(7 * DAY, clock_is_set);
         assert_eq!(week.told(), [""; 0], "seed {seed}");
         assert!(week.pending().is_empty(), "seed {seed}: {:?}", week.pending());
+        println!("seed {seed}: a week without an alert, and none was pending");
     }
 }
 

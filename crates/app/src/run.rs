@@ -19,11 +19,11 @@ use farol_alert::{Board, Routing, RuleSet, silences};
 use farol_collect::own;
 use farol_disk::{Disk, RealDisk};
 use farol_journal::{Journal, JournalError};
-use farol_model::{Batch, Current, Memory, Record, Text};
+use farol_model::{Current, Memory, Text};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
 };
 
 use farol_web::door::Opening;
@@ -328,35 +328,18 @@ impl Source {
         Ok(Source::Following { follower, history, upkeep })
     }
 
-    /// Hands samples that were sent to the core, which answers. It has a place for them, but for a disk
-    /// that hangs.
-    fn receive(&self, batch: Batch, ack: oneshot::Sender<Result<(), String>>) {
-        let Source::Collecting { core, .. } = self else {
-            ack.send(Err("this process only reads".to_owned())).ok();
-            return;
+    /// Hands the core something that it answers. It has a place for it, but for a disk that hangs.
+    fn hand_over(&self, event: Event) {
+        let refused = match self {
+            Source::Following { .. } => (event, "this process only reads"),
+            Source::Collecting { core, .. } => match core.try_send(event) {
+                Ok(()) => return,
+                Err(TrySendError::Full(event)) => (event, "the journal's disk is too slow"),
+                Err(TrySendError::Disconnected(event)) => (event, "the program is stopping"),
+            },
         };
-        let busy = match core.try_send(Event::Received { batch, ack }) {
-            Ok(()) => return,
-            Err(TrySendError::Full(event)) => (event, "the journal's disk is too slow"),
-            Err(TrySendError::Disconnected(event)) => (event, "the program is stopping"),
-        };
-        if let (Event::Received { ack, .. }, reason) = busy {
-            ack.send(Err(reason.to_owned())).ok();
-        }
-    }
-
-    /// Hands the core what is to be remembered; it answers once that is durable.
-    fn remember(&self, record: Record, ack: oneshot::Sender<Result<(), String>>) {
-        let Source::Collecting { core, .. } = self else {
-            ack.send(Err("this process only reads".to_owned())).ok();
-            return;
-        };
-        let busy = match core.try_send(Event::Remember { record, ack }) {
-            Ok(()) => return,
-            Err(TrySendError::Full(event)) => (event, "the journal's disk is too slow"),
-            Err(TrySendError::Disconnected(event)) => (event, "the program is stopping"),
-        };
-        if let (Event::Remember { ack, .. }, reason) = busy {
+        if let (Event::Received { ack, .. } | Event::Remember { ack, .. }, reason) = refused {
+            // Whoever asked may have gone.
             ack.send(Err(reason.to_owned())).ok();
         }
     }
@@ -676,19 +659,25 @@ impl Program {
                 let result = self.reload().await;
                 reply.send(result.map_err(|error| format!("{error:#}"))).ok();
             }
-            farol_web::Command::Write { batch, reply } => self.source.receive(batch, reply),
+            farol_web::Command::Write { batch, reply } => {
+                self.source.hand_over(Event::Received { batch, ack: reply });
+            }
             farol_web::Command::Silence { draft, reply } => {
                 let memory = self.memory.borrow().clone();
                 let (host, now) = (&self.current.borrow().host, clock::now());
                 let change = silencing::set(&memory, draft, host, now);
-                silencing::remember(change, reply, |record, ack| self.source.remember(record, ack));
+                silencing::remember(change, reply, |record, ack| {
+                    self.source.hand_over(Event::Remember { record, ack });
+                });
             }
             farol_web::Command::Expire { id, reply } => {
                 let memory = self.memory.borrow().clone();
                 let (host, now) = (&self.current.borrow().host, clock::now());
                 let ended = silences::expire(&memory, &id, host, now);
                 let change = ended.map(|ended| ((), ended.into_iter().collect()));
-                silencing::remember(change, reply, |record, ack| self.source.remember(record, ack));
+                silencing::remember(change, reply, |record, ack| {
+                    self.source.hand_over(Event::Remember { record, ack });
+                });
             }
         }
     }

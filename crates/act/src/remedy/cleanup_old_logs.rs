@@ -10,10 +10,10 @@ use farol_model::Timestamp;
 use super::{
     BuiltIn, DAY, Fault, Field, FieldKind, Fields, Job, NotGranted, Outcome, Surroundings,
     Treatment,
-    cleanup_temp_files::{at_least, below, folders, may_delete, said},
+    cleanup_temp_files::{at_least, below, folders, listed, may_delete, sweep_all},
     fields::Default,
     glob, show_duration,
-    tree::{self, File, Step, Sweep, Swept},
+    tree::{self, File, Step, Sweep},
 };
 
 pub(super) const BUILT_IN: BuiltIn = BuiltIn {
@@ -83,9 +83,7 @@ fn build(fields: &Fields) -> Result<Arc<dyn Treatment>, Fault> {
 
 impl Treatment for CleanupOldLogs {
     fn what(&self) -> String {
-        let folders: Vec<String> =
-            self.folders.iter().map(|folder| folder.display().to_string()).collect();
-        let (age, folders) = (show_duration(self.older_than), folders.join(", "));
+        let (age, folders) = (show_duration(self.older_than), listed(&self.folders));
         format!("delete rotated logs that nobody has written for {age} below {folders}")
     }
 
@@ -116,11 +114,7 @@ impl CleanupOldLogs {
             is_dry,
             in_use: &tree::open_files(&folders, job.leash),
         };
-        let mut swept = Swept::default();
-        for folder in &folders {
-            sweep.sweep(folder, &mut swept, step);
-        }
-        said(&mut swept, is_dry)
+        sweep_all(&sweep, &folders, step)
     }
 
     fn choose(&self, files: &[File]) -> Vec<usize> {

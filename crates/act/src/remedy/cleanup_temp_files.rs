@@ -96,9 +96,7 @@ pub(super) fn folders(fields: &Fields) -> Result<Vec<PathBuf>, Fault> {
 
 impl Treatment for CleanupTempFiles {
     fn what(&self) -> String {
-        let folders: Vec<String> =
-            self.folders.iter().map(|folder| folder.display().to_string()).collect();
-        let (age, folders) = (show_duration(self.older_than), folders.join(", "));
+        let (age, folders) = (show_duration(self.older_than), listed(&self.folders));
         format!("delete files that nobody has touched for {age} below {folders}")
     }
 
@@ -129,18 +127,27 @@ impl CleanupTempFiles {
             is_dry,
             in_use: &tree::open_files(&folders, job.leash),
         };
-        let mut swept = Swept::default();
-        for folder in &folders {
-            sweep.sweep(folder, &mut swept, step);
-        }
-        said(&mut swept, is_dry)
+        sweep_all(&sweep, &folders, step)
     }
 }
 
-pub(super) fn said(swept: &mut Swept, is_dry: bool) -> Outcome {
+pub(super) fn listed(folders: &[PathBuf]) -> String {
+    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    folders.join(", ")
+}
+
+pub(super) fn sweep_all(
+    sweep: &Sweep<'_>,
+    folders: &[PathBuf],
+    step: &mut dyn FnMut(Step),
+) -> Outcome {
+    let mut swept = Swept::default();
+    for folder in folders {
+        sweep.sweep(folder, &mut swept, step);
+    }
     // That some of many could not be deleted is told, and is no failure of the whole.
     let ok = swept.failed == 0 || swept.files > 0;
-    Outcome { ok, summary: swept.say(is_dry), output: swept.list() }
+    Outcome { ok, summary: swept.say(sweep.is_dry), output: swept.list() }
 }
 
 pub(super) fn below(root: &Path, folders: &[PathBuf]) -> Vec<PathBuf> {
